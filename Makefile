@@ -1,0 +1,100 @@
+# The front door. Make turns every failure into exit 2: schedulers call .venv/bin/streaming-jobs, whose exit codes mean something.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.SUFFIXES:
+.PHONY: help setup demo bronze silver gold run show files sample test check lock clean
+
+# An interpreter of your choice, 3.11 or newer; otherwise the first of the candidates that runs and has venv.
+PYTHON ?=
+CANDIDATES := $(or $(strip $(PYTHON)),python3.13 python3.12 python3.11 python3)
+TABLE ?= gold/events_per_day
+LIMIT ?= 20
+LOCK_OPTS ?=
+
+# Not the scripts of .venv/bin: they hold the path of the checkout and break when it moves.
+VENV := .venv/bin/python
+JOB := $(VENV) -m streaming_jobs
+# pyspark comes as source; its build uses the pinned setuptools, not whatever is newest today.
+PIP := $(VENV) -m pip --disable-pip-version-check install --quiet --no-build-isolation
+COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(LOCK_OPTS)
+
+help:    ## list the commands
+	@awk -F' *## *' '/^[a-z]+:.*##/ { split($$1, t, ":"); printf "  make %-8s %s\n", t[1], $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup:   ## create .venv, install, fetch and check the Delta jars once
+demo:    ## write three days of sample data, run all three layers, print a Gold table
+bronze:  ## new and changed CSV files -> bronze, then exit
+silver:  ## bronze changes -> silver, then exit
+gold:    ## silver changes -> gold, then exit
+run:     ## all three in order, then exit
+show:    ## print a table (TABLE=gold/events_per_day LIMIT=20)
+files:   ## what became of every file
+sample:  ## write the next day of sample data to data/raw
+test:    ## run the tests
+check:   ## ruff and mypy; with test exactly what CI runs
+lock:    ## write the requirements files again from pyproject.toml (LOCK_OPTS=--upgrade for newer versions)
+clean:   ## remove .venv, .jars and caches; data and checkpoints stay
+
+setup: .venv/ready
+	@$(VENV) -m streaming_jobs.jars
+
+demo: .venv/ready
+	@$(JOB) sample
+	@$(JOB) sample
+	@$(JOB) sample
+	@$(JOB) run
+	@$(JOB) show gold/events_per_day
+
+bronze silver gold run files sample: .venv/ready
+	@$(JOB) $@
+
+show: .venv/ready
+	@$(JOB) show $(TABLE) --limit $(LIMIT)
+
+test: .venv/ready-dev
+	@$(VENV) -m pytest
+
+check: .venv/ready-dev
+	@$(VENV) -m ruff check .
+	@$(VENV) -m ruff format --check .
+	@$(VENV) -m mypy
+
+lock: .venv/ready-dev
+	@$(COMPILE) --group build -o requirements-build.txt
+	@$(COMPILE) pyproject.toml -o requirements.txt
+	@$(COMPILE) pyproject.toml --group dev -o requirements-dev.txt
+
+clean:
+	@rm -rf .venv .jars build streaming_jobs.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find streaming_jobs tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Java and Python are looked at before anything long begins. An environment whose pip does not run is made anew.
+.venv/ready: pyproject.toml requirements-build.txt requirements.txt streaming_jobs/jars.lock
+	@python=$(VENV); \
+	if ! $$python -m pip --version >/dev/null 2>&1; then \
+	  python=; \
+	  for candidate in $(CANDIDATES); do \
+	    if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+	    then python=$$candidate; break; fi; \
+	  done; \
+	fi; \
+	if [ -z "$$python" ]; then \
+	  echo "no Python 3.11 or newer with venv among: $(CANDIDATES); nothing was installed." \
+	    "Install it: Debian and Ubuntu \`apt-get install python3 python3-venv\`; macOS \`brew install python@3.13\`;" \
+	    "or name one: \`make setup PYTHON=python3\`." >&2; \
+	  exit 2; \
+	fi; \
+	"$$python" -m streaming_jobs.jars --java || exit; \
+	if [ "$$python" != $(VENV) ]; then echo "set-up: .venv with $$("$$python" --version)"; "$$python" -m venv --clear .venv; fi
+	@echo "set-up: Python packages (the first time about 500 MB)"
+	@$(PIP) --require-hashes -r requirements-build.txt
+	@$(PIP) --require-hashes -r requirements.txt
+	@$(PIP) --no-deps --editable .
+	@echo "set-up: Delta jars"
+	@$(VENV) -m streaming_jobs.jars
+	@touch $@
+
+.venv/ready-dev: .venv/ready requirements-dev.txt
+	@echo "set-up: tools for tests and checks"
+	@$(PIP) --require-hashes -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,66 @@
+"""Every failure an operator can meet, and the exit code it ends in.
+
+    Failure                 1   a bug of ours, or an engine error nobody named yet
+    ├── UsageError          2   the command, a contract, a setting or the machine is not as needed
+    │   ├── ContractError       one line per finding, each with file, place and remedy
+    │   ├── SettingsError
+    │   └── SetupError          Java or the Delta jars
+    ├── InputRefused        3   a quality limit was crossed; nothing of the batch was applied
+    ├── DamagedState        4   tables, ledger and checkpoints contradict each other
+    ├── Locked             75   another process holds the layer
+    └── Stopped       130/143   a signal, after the batch in hand
+
+A message says what, where, what was and was not applied, and which command comes next.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+
+
+class Failure(Exception):
+    """Base of the tree; `exit_code` is what the process ends with."""
+
+    exit_code = 1
+
+
+class UsageError(Failure):
+    exit_code = 2
+
+
+class ContractError(UsageError):
+    """A contract that breaks the rules of its subset; `findings` is one line each, never empty."""
+
+    def __init__(self, findings: Sequence[str]) -> None:
+        self.findings = tuple(findings)
+        super().__init__("\n".join(self.findings))
+
+
+class SettingsError(UsageError):
+    pass
+
+
+class SetupError(UsageError):
+    pass
+
+
+class InputRefused(Failure):
+    exit_code = 3
+
+
+class DamagedState(Failure):
+    exit_code = 4
+
+
+class Locked(Failure):
+    exit_code = 75
+
+
+class Stopped(Failure):
+    """A signal asked for the end; every batch that had begun is complete."""
+
+    def __init__(self, signum: int) -> None:
+        self.exit_code = 128 + signum
+        name = signal.Signals(signum).name
+        super().__init__(f"stopped by {name} after the batch in hand; run the same command again to continue.")
