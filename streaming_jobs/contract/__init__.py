@@ -1,0 +1,37 @@
+"""Data contracts: one ODCS v3 YAML per dataset, checked whole, then frozen.
+
+`load` and `load_all` are the only way in; `docs/contract.md` is the reference of what a contract may say.
+"""
+
+from streaming_jobs.contract.load import load, load_all
+from streaming_jobs.contract.model import (
+    ORDERING,
+    PROVENANCE,
+    Bronze,
+    Contract,
+    Gold,
+    GoldColumn,
+    Landing,
+    RawColumn,
+    Redelivery,
+    RowRule,
+    Silver,
+    SilverColumn,
+)
+
+__all__ = [
+    "ORDERING",
+    "PROVENANCE",
+    "Bronze",
+    "Contract",
+    "Gold",
+    "GoldColumn",
+    "Landing",
+    "RawColumn",
+    "Redelivery",
+    "RowRule",
+    "Silver",
+    "SilverColumn",
+    "load",
+    "load_all",
+]

@@ -1,0 +1,159 @@
+"""conf/<dataset>.yaml -> Contract, or every reason why not.
+
+    bytes -> document.read -> schema.check -> server, bronze, silver, gold -> Contract
+
+A contract is refused whole or loaded whole; whatever else it says that has no meaning here is in
+`without_effect`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from streaming_jobs.contract import custom, document, schema
+from streaming_jobs.contract.bronze import bronze
+from streaming_jobs.contract.gold import gold
+from streaming_jobs.contract.model import Contract
+from streaming_jobs.contract.place import Place, items, nearest, shown, text
+from streaming_jobs.contract.server import landing
+from streaming_jobs.contract.silver import silver
+from streaming_jobs.errors import ContractError, UsageError
+
+SETTINGS = "settings.yaml"
+_STEM = re.compile(r"[a-z][a-z0-9_]*")
+_NO_EFFECT = {
+    "slaProperties": "nothing measures them",
+    "slaDefaultElement": "nothing measures it",
+    "roles": "access is the file system's",
+}
+
+
+@dataclass(frozen=True)
+class Examined:
+    """One file and all that is to say about it. contract: None when there are findings."""
+
+    file: Path
+    contract: Contract | None
+    findings: tuple[str, ...] = ()
+    without_effect: tuple[str, ...] = ()
+
+    @property
+    def dataset(self) -> str:
+        return self.file.stem
+
+
+def load(file: Path) -> Contract:
+    """The contract in `file`. Raises ContractError with every finding, one line each."""
+    examined = examine(file)
+    if examined.contract is None:
+        raise ContractError(examined.findings)
+    return examined.contract
+
+
+def load_all(conf: Path, datasets: Sequence[str] = ()) -> tuple[Contract, ...]:
+    """Contracts of `conf`, sorted by dataset; only those of `datasets` when it names any.
+
+    Raises ContractError with the findings of all the files asked for; a broken file that was not asked
+    for is passed over. Raises UsageError for a dataset without a file, or no contract at all.
+    """
+    examined = examine_all(conf, datasets)
+    findings = [line for e in examined for line in e.findings]
+    if findings:
+        raise ContractError(findings)
+    return tuple(e.contract for e in examined if e.contract)
+
+
+def examine_all(conf: Path, datasets: Sequence[str] = ()) -> tuple[Examined, ...]:
+    """Like `load_all`, without raising for a broken contract."""
+    files = {f.stem: f for f in sorted(conf.glob("*.yaml")) if f.name != SETTINGS}
+    if not files:
+        raise UsageError(
+            f"{conf} holds no contract, so there is nothing to do. Write {conf / '<dataset>.yaml'}, "
+            "or `streaming-jobs contract draft FILE` from a sample CSV."
+        )
+    for name in datasets:
+        if name not in files:
+            raise UsageError(f"there is no dataset {name}: no {conf / name}.yaml{nearest(name, files)}. Datasets: {', '.join(files)}.")
+    everything = {name: examine(file) for name, file in files.items()}
+    wanted = [name for name in files if name in datasets or not datasets]
+    clashes = _clashes(everything)
+    return tuple(_with(everything[name], clashes.get(name, ())) for name in wanted)
+
+
+def examine(file: Path) -> Examined:
+    place = Place(str(file))
+    plain = document.read(file, place)
+    contract = _contract(schema.check(plain, place), file, place) if plain is not None else None
+    found, unused = tuple(place.findings), tuple(dict.fromkeys(place.unused))
+    return Examined(file, None if found else contract, found, unused)
+
+
+def _contract(rest: dict[str, Any], file: Path, place: Place) -> Contract:
+    """Apply the rules of our subset to what the standard's schema left standing."""
+    if not _STEM.fullmatch(file.stem):
+        place.wrong(f"the file's name is the dataset's, so it must be lower-case letters, digits and _, a letter first: {shown(file.stem)}")
+    version = text(rest, "apiVersion")
+    if version is not None and not version.startswith("v3."):
+        place.at("apiVersion").wrong(f"{version} is too old; write v3.2.0")
+    for key, reason in _NO_EFFECT.items():
+        if rest.get(key):
+            place.without_effect(f"{key}; {reason}")
+    custom.values(rest, "contract", place.at("contract"))
+    home = PurePosixPath(file.resolve().parent.parent.as_posix())
+    landed = landing(rest, home, place)
+    layers = _layers(rest, file.stem, place)
+    raw, raw_place = layers["bronze"][0] if layers["bronze"] else ({}, place.at("bronze"))
+    typed, typed_place = layers["silver"][0] if layers["silver"] else ({}, place.at("silver"))
+    raw_table = bronze(raw, raw_place if raw else Place(""))
+    typed_table = silver(typed, raw_table, typed_place if typed else Place(""))
+    tables = gold(layers["gold"], typed_table, place) if typed else ()
+    return Contract(file.stem, file, str(rest.get("version")), landed, raw_table, typed_table, tables, tuple(dict.fromkeys(place.unused)))
+
+
+def _layers(rest: dict[str, Any], dataset: str, place: Place) -> Mapping[str, list[tuple[dict[str, Any], Place]]]:
+    """The schema's objects by layer, the first part of `physicalName`."""
+    found: dict[str, list[tuple[dict[str, Any], Place]]] = {layer: [] for layer in schema.LAYERS}
+    for n, item in enumerate(items(rest, "schema")):
+        here, physical = place.at(schema.object_name(item, n)), text(item, "physicalName")
+        if physical is None:
+            if item:
+                here.wrong(f"physicalName is missing; it is the table's path under data/, such as silver/{dataset}")
+            continue
+        layer = physical.split("/")[0]
+        if physical.startswith("/") or ".." in physical.split("/"):
+            here.at(".physicalName").wrong(f"{physical}: the table's path under data/, neither absolute nor with ..")
+        elif layer not in found:
+            here.at(".physicalName").wrong(f"{physical}: the first part names the layer{nearest(layer, schema.LAYERS)}")
+        else:
+            if layer != "gold" and physical != f"{layer}/{dataset}":
+                here.at(".physicalName").wrong(f"{physical} must be {layer}/{dataset}, after the file's name")
+            found[layer].append((item, here))
+    for layer in ("bronze", "silver"):
+        if len(found[layer]) != 1:
+            there = f"{len(found[layer])} objects have physicalName {layer}/…"
+            place.at("schema").wrong(f"{there}, exactly one is needed: {layer}/{dataset}")
+    return found
+
+
+def _clashes(examined: Mapping[str, Examined]) -> dict[str, list[str]]:
+    """Findings by dataset for Gold tables that several contracts write."""
+    writers: dict[str, list[str]] = {}
+    for name, one in examined.items():
+        for table in one.contract.gold if one.contract else ():
+            writers.setdefault(table.path, []).append(name)
+    found: dict[str, list[str]] = {}
+    for path, names in writers.items():
+        for name in names if len(names) > 1 else ():
+            others = ", ".join(str(examined[n].file) for n in names if n != name)
+            found.setdefault(name, []).append(f"{examined[name].file}: {path} is also written by {others}; rename one of the tables.")
+    return found
+
+
+def _with(examined: Examined, findings: Sequence[str]) -> Examined:
+    if not findings:
+        return examined
+    return Examined(examined.file, None, (*examined.findings, *findings), examined.without_effect)
