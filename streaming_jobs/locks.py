@@ -1,0 +1,63 @@
+"""One exclusive OS lock per layer and dataset, taken before Spark starts.
+
+Two writers on one local Delta table can lose a commit without an error, so every writer holds the
+lock of what it writes. It is the kernel's `flock`, not a pid file: it ends with the last process
+that holds the descriptor, and the JVM inherits ours.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from streaming_jobs.errors import Locked
+from streaming_jobs.settings import Settings
+
+
+@contextmanager
+def hold(settings: Settings, layers: Iterable[str], datasets: Iterable[str]) -> Iterator[tuple[int, ...]]:
+    """Hold the locks of every layer of every dataset; yields their descriptors for the JVM.
+
+    Raises Locked at once, without waiting, when another process holds one.
+    """
+    folder = settings.home / "checkpoints" / "locks"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # One order for everybody, so that two processes never wait for each other's second lock.
+    names = sorted(f"{layer}.{dataset}.lock" for layer in layers for dataset in datasets)
+    with ExitStack() as stack:
+        yield tuple(stack.enter_context(_hold_one(folder / name)) for name in names)
+
+
+@contextmanager
+def _hold_one(file: Path) -> Iterator[int]:
+    fd = _open_locked(file)
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        yield fd
+    finally:
+        # Not LOCK_UN: that would also take it from a JVM that is still writing.
+        os.close(fd)
+
+
+def _open_locked(file: Path) -> int:
+    while True:
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(fd)
+            layer, dataset = file.stem.split(".", 1)
+            raise Locked(
+                f"{layer} of {dataset} is in use by process {holder}; nothing was read or written. Run again when it has finished."
+            ) from None
+        try:
+            if file.stat().st_ino == os.fstat(fd).st_ino:
+                return fd
+        except FileNotFoundError:
+            pass
+        os.close(fd)  # somebody removed the file between our open and our lock: take the new one

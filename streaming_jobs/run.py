@@ -1,0 +1,82 @@
+"""What the layers share during one run: who asks, what was noted, how a balance is recorded."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from streaming_jobs import ledger
+from streaming_jobs.errors import DamagedState
+from streaming_jobs.ledger import FileRow, RunRow
+from streaming_jobs.settings import Settings
+from streaming_jobs.stop import Stop
+
+
+@dataclass(frozen=True)
+class Warned:
+    """How many rows of one micro-batch broke a rule of severity `warning`; they were accepted all the same."""
+
+    dataset: str
+    rule: str
+    rows: int
+
+
+Note = RunRow | FileRow | Warned
+
+
+@dataclass(frozen=True)
+class Run:
+    """One invocation. notify: told of every balance, every file that was not ingested and every warning."""
+
+    settings: Settings
+    notify: Callable[[Note], None]
+    stop: Stop = field(default_factory=Stop)
+    accept_quality: bool = False
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The start of one micro-batch: as a time of day for the ledger, and to measure by."""
+
+    started_at: datetime = field(default_factory=ledger.now)
+    ticks: float = field(default_factory=time.monotonic)
+
+    def seconds(self) -> float:
+        return round(time.monotonic() - self.ticks, 3)
+
+
+def record(
+    run: Run,
+    clock: Clock,
+    *,
+    layer: str,
+    dataset: str,
+    txn: tuple[str, int],
+    batch_id: int | None,
+    rows_in: int,
+    accepted: int,
+    superseded: int = 0,
+    quarantined: int = 0,
+    deleted: int = 0,
+    files: int = 0,
+    table_version: int | None = None,
+) -> None:
+    """Write one balance to the run ledger and tell whoever listens; the same txn twice is written once.
+
+    Raises DamagedState when the balance does not hold: then a row was lost or doubled on the way.
+    """
+    row = RunRow(
+        run.run_id, dataset, layer, batch_id, clock.started_at, clock.seconds(), files,
+        rows_in, accepted, superseded, quarantined, deleted, table_version, "done",
+    )  # fmt: skip
+    if rows_in != accepted + superseded + quarantined:
+        raise DamagedState(
+            f"{layer} of {dataset}, batch {batch_id}: {rows_in} rows in, but {accepted} accepted + {quarantined} quarantined "
+            f"+ {superseded} superseded. The batch is not recorded as done and comes again."
+        )
+    ledger.append_run(run.settings, row, txn)
+    run.notify(row)

@@ -1,0 +1,102 @@
+"""The only place that starts Spark.
+
+The JVM gets a session of its own, so that a signal to the process group does not kill it in the
+middle of a batch, and inherits the descriptors of our locks, so that a lock outlives a killed
+Python until the JVM is gone too.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkRuntimeError
+from pyspark.java_gateway import launch_gateway
+from pyspark.sql import SparkSession
+
+from streaming_jobs import jars
+from streaming_jobs.errors import SetupError
+from streaming_jobs.settings import Settings
+
+_LOG4J = Path(__file__).with_name("log4j2.properties")
+
+# Reasons and measurements stand in docs/spark.md, one line each.
+_CONF: Mapping[str, str] = {
+    "spark.app.name": "streaming_jobs",
+    "spark.ui.enabled": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.catalogImplementation": "in-memory",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
+    "spark.sql.parquet.compression.codec": "zstd",
+    "spark.sql.execution.arrow.pyspark.enabled": "false",
+    # One file per partition: the record number of a row depends on it.
+    "spark.sql.files.maxPartitionBytes": "134217728",
+    "spark.sql.files.openCostInBytes": "134217728",
+    "spark.sql.files.ignoreCorruptFiles": "false",
+    "spark.sql.files.ignoreMissingFiles": "false",
+    "spark.sql.streaming.checkpointFileManagerClass": (
+        "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+    ),
+    "spark.sql.streaming.stopActiveRunOnRestart": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+
+
+def start(settings: Settings, lock_fds: Iterable[int] = (), conf_over: Mapping[str, str] | None = None) -> SparkSession:
+    """Start the JVM and a session with Delta; a second call returns the session that runs.
+
+    lock_fds: descriptors the JVM inherits. conf_over: Spark settings that go before ours.
+
+    Raises SetupError when Java is missing or too old, or a jar is missing or altered.
+    """
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    jars.require_java()
+    conf = SparkConf(loadDefaults=False)
+    conf.setMaster(f"local[{settings.cores}]")
+    conf.setAll([*_conf(settings).items(), *(conf_over or {}).items()])
+    # The UI and every other server of Spark resolve this name, not the bind address alone.
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    # Rows come back from the JVM as naive datetimes in this process's zone.
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    noise = settings.home / "checkpoints" / "spark.log"
+    with noise.open("wb") as log:
+        try:
+            gateway = launch_gateway(  # type: ignore[no-untyped-call]
+                conf, popen_kwargs={"start_new_session": True, "pass_fds": tuple(lock_fds), "stdout": log, "stderr": log}
+            )
+        except PySparkRuntimeError:
+            raise SetupError(f"Spark did not start; nothing was read or written. The reason is at the end of {noise}.") from None
+    SparkContext._ensure_initialized(gateway=gateway)
+    spark = SparkSession.builder.config(conf=conf).getOrCreate()
+    # Importing it registers the conversion of Delta's conflict errors; without it they are bare Py4JJavaErrors.
+    import delta.exceptions  # noqa: F401
+
+    return spark
+
+
+def _conf(settings: Settings) -> dict[str, str]:
+    scratch = settings.home / "checkpoints" / "tmp"
+    scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+    java = f"-Duser.timezone=UTC -Dlog4j2.configurationFile={_LOG4J.as_uri()} -Djava.io.tmpdir={scratch} -XX:+UseParallelGC"
+    return {
+        **_CONF,
+        "spark.jars": ",".join(str(jar) for jar in jars.verify(settings.jars)),
+        "spark.driver.memory": settings.driver_memory,
+        "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
+        "spark.driver.extraJavaOptions": java,
+        "spark.local.dir": str(scratch),
+        "spark.sql.warehouse.dir": tempfile.gettempdir(),  # never used: every table is addressed by its path
+    }

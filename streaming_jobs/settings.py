@@ -1,0 +1,109 @@
+"""Settings of one installation: conf/settings.yaml and the environment, frozen, units in the names.
+
+Precedence: command line, environment (STREAMING_JOBS_<NAME>), conf/settings.yaml, the default here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from streaming_jobs import jars as jar_files
+from streaming_jobs.errors import SettingsError
+
+PREFIX = "STREAMING_JOBS_"
+
+
+class Settings(BaseSettings):
+    """One installation. Paths below `home` are the interface of the project (docs/layout.md)."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    home: Path = Path()  # folder; always absolute after `load`
+    jars: Path = Field(default_factory=jar_files.default_folder)  # folder with the four Delta jars
+    cores: int = Field(2, ge=1)  # threads of the local Spark master
+    driver_memory: str = Field("2g", pattern=r"^\d+[mg]$")  # JVM heap, such as 512m or 2g
+    shuffle_partitions: int = Field(2, ge=1)  # Spark's; MERGE and Gold do not coalesce by themselves
+    max_files_per_batch: int = Field(1000, ge=1)  # files; bounds a micro-batch, not the work of a run
+    probe_threads: int = Field(4, ge=1)  # files probed at the same time
+    change_feed_retention_days: int = Field(30, ge=1)  # days; must outlast the longest pause of Silver or Gold
+
+    @property
+    def conf(self) -> Path:
+        return self.home / "conf"
+
+    def table(self, name: str) -> Path:
+        """Folder of a Delta table; `name` is its path under data/, such as silver/events."""
+        return self.home / "data" / name
+
+    def checkpoint(self, layer: str, dataset: str) -> Path:
+        return self.home / "checkpoints" / layer / dataset
+
+    def landing(self, folder: str) -> Path:
+        return self.home / folder
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # `load` hands in the file's values as init arguments; the environment comes before them.
+        return env_settings, init_settings
+
+
+def load(home: Path | None = None) -> Settings:
+    """Read the settings of `home` (default: STREAMING_JOBS_HOME, else the current directory).
+
+    Raises SettingsError, one line per surprise.
+    """
+    root = (home or Path(os.environ.get(f"{PREFIX}HOME") or ".")).resolve()
+    if not root.is_dir():
+        raise SettingsError(f"home {root} is not a folder; nothing was read. Create it, or name another with --home.")
+    file = root / "conf" / "settings.yaml"
+    _refuse_unknown_environment()
+    values = _read(file)
+    if "home" in values:
+        raise SettingsError(f"{file}: home: a home cannot name another one; remove the line, or use --home.")
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(file, e["loc"], e["msg"]) for e in error.errors())) from None
+    return settings.model_copy(update={"home": root, "jars": (root / settings.jars).resolve()})
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        return {}
+    try:
+        values = yaml.safe_load(file.read_text("utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f"{file}: must be a mapping of setting to value, such as `max_files_per_batch: 500`.")
+    return values
+
+
+def _refuse_unknown_environment() -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    passed_by = {f"{PREFIX}SPARK_SUBMIT_OPTS", f"{PREFIX}FAILPOINTS"}
+    for name in os.environ:
+        if name.startswith(PREFIX) and name not in known | passed_by:
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            raise SettingsError(f"environment: {name}: no such setting{f'; did you mean {near[0]}' if near else ''}.")
+
+
+def _line(file: Path, place: tuple[int | str, ...], message: str) -> str:
+    name = ".".join(str(p) for p in place)
+    where = f"environment: {PREFIX}{name.upper()}" if f"{PREFIX}{name.upper()}" in os.environ else f"{file}: {name}"
+    near = difflib.get_close_matches(name, Settings.model_fields, 1, 0.5) if name not in Settings.model_fields else []
+    return f"{where}: {message}{f'; did you mean {near[0]}' if near else ''}."

@@ -1,0 +1,92 @@
+"""Structured Streaming plumbing: the two kinds of source, the trigger, the end of a query.
+
+`foreachBatch` is at-least-once: a batch that failed, or whose end was not recorded, comes again with
+the same id and the same offsets. Whoever writes in a batch function must survive that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+from streaming_jobs.stop import Stop
+
+BatchFunction = Callable[[DataFrame, int], None]
+
+_POLL_SECONDS = 0.2
+
+
+def read_file_names(spark: SparkSession, folder: Path, name_filter: str, max_files: int) -> DataFrame:
+    """Stream of files as they appear: one row per file, column `path` as a raw, unescaped URI.
+
+    The source knows a file by its path only and reads each once; content is pruned, so a batch costs
+    a listing. `maxFileAge` is as good as infinite: with Spark's default of seven days, files with old
+    modification times are never read.
+    """
+    return (
+        spark.readStream.format("binaryFile")
+        .schema("path STRING, modificationTime TIMESTAMP, length BIGINT, content BINARY")
+        # Recursive also keeps names with glob characters from listing other files again (SPARK-58518).
+        .option("recursiveFileLookup", "true")
+        .option("pathGlobFilter", name_filter)
+        .option("maxFilesPerTrigger", max_files)
+        .option("maxFileAge", "36500d")
+        .load(escape(str(folder)))
+        .select("path")
+    )
+
+
+def read_changes(spark: SparkSession, table: Path) -> DataFrame:
+    """Stream of a table's change feed. The first batch of a new checkpoint is the table as it is, as inserts."""
+    return spark.readStream.format("delta").option("readChangeFeed", "true").load(str(table))
+
+
+def run_available(rows: DataFrame, batch: BatchFunction, checkpoint: Path, stop: Stop) -> None:
+    """Process everything that is available now, in micro-batches, and return when it is done.
+
+    Whatever the batch function raises is raised here as it was. A signal ends the run before the next
+    micro-batch.
+    """
+    raised: list[BaseException] = []
+
+    def guarded(frame: DataFrame, batch_id: int) -> None:
+        try:
+            stop.check()
+            batch(frame, batch_id)
+        except BaseException as error:
+            # Spark passes on the text only; the object stays here.
+            raised.append(error)
+            raise RuntimeError(str(error)) from error
+
+    query = rows.writeStream.trigger(availableNow=True).option("checkpointLocation", str(checkpoint)).foreachBatch(guarded).start()
+    try:
+        while not query.awaitTermination(_POLL_SECONDS):  # type: ignore[arg-type]  # takes fractions
+            pass
+    except PySparkException as error:
+        raise (raised[0] if raised else error) from None
+    finally:
+        if query.isActive:
+            query.stop()
+    if raised:
+        raise raised[0]
+
+
+def is_new(checkpoint: Path) -> bool:
+    """True when no micro-batch was ever planned under this checkpoint."""
+    offsets = checkpoint / "offsets"
+    return not offsets.is_dir() or not any(name.name.isdecimal() for name in offsets.iterdir())
+
+
+def query_id(spark: SparkSession) -> str:
+    """The id of the query whose batch function is running; it is born and dies with the checkpoint."""
+    found = spark.sparkContext.getLocalProperty("sql.streaming.queryId")
+    assert found is not None, "only inside a micro-batch"
+    return found
+
+
+def escape(path: str) -> str:
+    """A path as Spark takes it in a path list: its own name, not a pattern."""
+    return "".join(f"\\{c}" if c in "[]{}*?\\" else c for c in path)
