@@ -1,0 +1,170 @@
+"""What lies in the landing folder, and what is to be done about it.
+
+`compare` is the one pure function that decides: the Bronze run, the sweep behind it and every command
+that only looks use the same answer. Nothing here reads the content of a file (see `probe`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+from streaming_jobs.contract import Landing
+from streaming_jobs.errors import UsageError
+from streaming_jobs.ledger import FileState, Status
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FOLDER = "a folder, not a file; what is in it is listed by itself"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name in the landing folder.
+
+    path: relative to the landing folder, `/` between parts; bytes that are not UTF-8 as `\\xNN`.
+    modified_at: UTC, microseconds. problem: why its content can never be read; None: it may be tried.
+    """
+
+    path: str
+    size: int
+    modified_at: datetime
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Each claimed name is in exactly one group, or unchanged and in none.
+
+    new: no content of it is in Bronze. changed: some is, and size or modification time differ now.
+    refused: its name or kind rules it out, and the ledger does not say so yet.
+    missing: known to the ledger, gone now, and the ledger does not say so yet.
+    unclaimed: in the folder, but hidden or not matched by the contract's path.
+    """
+
+    new: tuple[Entry, ...] = ()
+    changed: tuple[Entry, ...] = ()
+    refused: tuple[Entry, ...] = ()
+    missing: tuple[str, ...] = ()
+    unclaimed: tuple[str, ...] = ()
+
+    @property
+    def candidates(self) -> tuple[Entry, ...]:
+        return self.new + self.changed
+
+    @property
+    def quiet(self) -> bool:
+        """True: a Bronze run would neither read a file nor write to the ledger."""
+        return not (self.new or self.changed or self.refused or self.missing)
+
+
+def list_folder(folder: Path) -> tuple[Entry, ...]:
+    """List the landing folder with its sub-folders, sorted by path; links are not followed.
+
+    Raises UsageError when the folder is missing: an empty answer would look like "nothing to do".
+    """
+    if not folder.is_dir():
+        raise UsageError(f"landing folder {folder} does not exist; nothing was read. Create it, or correct `path` in the contract.")
+    return tuple(sorted(_walk(folder, ""), key=lambda e: e.path))
+
+
+def compare(
+    entries: tuple[Entry, ...], states: Mapping[str, FileState], landing: Landing, contract_changed_at: datetime | None = None
+) -> Comparison:
+    """Set the listing against the ledger. Pure.
+
+    A file counts as unchanged only when size and modification time both equal what the ledger last
+    decided on. A refusal is tried again when the file changes, when it was accepted by hand, or when
+    the contract is younger than the refusal.
+    """
+    claimed = [e for e in entries if claims(landing, e.path)]
+    new: list[Entry] = []
+    changed: list[Entry] = []
+    refused: list[Entry] = []
+    for entry in claimed:
+        state = states.get(entry.path)
+        if entry.problem:
+            if state is None or state.reason != entry.problem:
+                refused.append(entry)
+        elif state is None or _is_open(entry, state, contract_changed_at):
+            (changed if state and state.loaded else new).append(entry)
+    present = {e.path for e in claimed}
+    missing = [p for p, s in states.items() if p not in present and s.status is not Status.MISSING]
+    unclaimed = [e.path for e in entries if e.path not in present and e.problem != _FOLDER]
+    return Comparison(tuple(new), tuple(changed), tuple(refused), tuple(sorted(missing)), tuple(unclaimed))
+
+
+def claims(landing: Landing, path: str) -> bool:
+    """True when the contract's path covers this file. Hidden names belong to their producer until renamed."""
+    return not is_hidden(path) and _pattern(landing.glob).fullmatch(path) is not None
+
+
+def is_hidden(path: str) -> bool:
+    """Names that Spark's file source skips: producers use them while a file is being written."""
+    return any(part.startswith((".", "_")) for part in path.split("/")) or path.endswith("._COPYING_")
+
+
+def name_filter(landing: Landing) -> str:
+    """A Hadoop glob for Spark's `pathGlobFilter` that lets at least every claimed file name through.
+
+    It only keeps other datasets' files out of the stream's log; `claims` decides.
+    """
+    return re.sub(r"\[[^]]*\]", "?", landing.glob.rsplit("/", 1)[-1]).replace("**", "*")
+
+
+def _is_open(entry: Entry, state: FileState, contract_changed_at: datetime | None) -> bool:
+    if state.accepted or (entry.size, entry.modified_at) != (state.size, state.modified_at):
+        return True
+    if state.status in (Status.REJECTED, Status.HELD):
+        return contract_changed_at is not None and contract_changed_at > state.decided_at
+    return state.status not in (Status.INGESTED, Status.REPEAT) or state.sha256 is None
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[Entry]:
+    with os.scandir(folder) as names:
+        for name in names:
+            info = name.stat(follow_symlinks=False)
+            shown = os.fsencode(name.name).decode("utf-8", "backslashreplace")
+            modified_at = _EPOCH + timedelta(microseconds=info.st_mtime_ns // 1000)
+            problem = _problem(info.st_mode, name.name, shown)
+            yield Entry(prefix + shown, info.st_size, modified_at, problem)
+            if problem == _FOLDER:
+                yield from _walk(folder / name.name, f"{prefix}{shown}/")
+
+
+def _problem(mode: int, name: str, shown: str) -> str | None:
+    if stat.S_ISLNK(mode):
+        return "a symbolic link; only regular files are read"
+    if ":" in name:
+        return "a colon in the name, which Hadoop paths cannot carry; rename it"
+    if shown != name:
+        return "the name is not valid UTF-8; rename it"
+    if stat.S_ISDIR(mode):
+        return _FOLDER
+    return None if stat.S_ISREG(mode) else "not a regular file"
+
+
+@lru_cache(maxsize=64)
+def _pattern(glob: str) -> re.Pattern[str]:
+    """`*` and `?` stop at `/`; `**` spans folders, none included; `[…]` is one character, `[!…]` its opposite."""
+    out = ""
+    for token in re.findall(r"\*\*/|\*\*|\*|\?|\[[!^]?[^]]+\]|.", glob, re.DOTALL):
+        if token == "**/":
+            out += "(?:[^/]+/)*"
+        elif token == "**":
+            out += ".*"
+        elif token == "*":
+            out += "[^/]*"
+        elif token == "?":
+            out += "[^/]"
+        elif len(token) > 1:
+            negate = token[1] in "!^"
+            out += f"[{'^/' if negate else ''}{token[2 if negate else 1 : -1]}]".replace("\\", "\\\\")
+        else:
+            out += re.escape(token)
+    return re.compile(out, re.DOTALL)
