@@ -1,0 +1,181 @@
+"""Judge Bronze rows by their contract: typed values, and every reason why a row is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from streaming_jobs.contract import Contract, SilverColumn
+from streaming_jobs.rules import casts
+from streaming_jobs.sqltext import quoted
+
+REASONS = "ARRAY<STRUCT<rule: STRING, column: STRING, value: STRING, message: STRING>>"
+
+_VALUE_CHARACTERS = 200  # a reason shows the start of a value; the row beside it holds all of it
+
+
+def judge(rows: DataFrame, contract: Contract) -> DataFrame:
+    """Add what the contract makes of each row; no row is lost or doubled, and no cell's value raises.
+
+    rows: Bronze's columns, and any others, which are kept. Result: all columns of `rows` as the struct
+    `_bronze`; Silver's columns, NULL where a value was refused; `_file`, `_file_modified_at`, `_row`;
+    `_reasons` (REASONS; empty: the row is valid); `_warnings`, the names of broken warning rules.
+    """
+    silver = contract.silver
+    judged = rows.select(
+        F.struct("*").alias("_bronze"),
+        F.struct(*(_delivered(c.name, contract.landing.null_values).alias(c.name) for c in contract.bronze.columns)).alias("raw"),
+        # Expressions may name these beside Silver's columns.
+        *("_extra", "_malformed", "_file", "_file_modified_at", "_row"),
+    )
+    judged = judged.withColumns(
+        {c.name: _defaulted(casts.typed(_raw(c.name), c), c) for c in silver.columns if c.expression is None},
+    )
+    attempt = attempts(rows.sparkSession)
+    by_name = {c.name: c for c in silver.columns}
+    for stage in silver.stages:
+        judged = judged.withColumns({_tried(n): attempt(f"CAST(({by_name[n].expression}) AS {by_name[n].type})") for n in stage})
+        judged = judged.withColumns({n: _defaulted(F.col(_tried(n))["value"], by_name[n]) for n in stage})
+    judged = judged.withColumns({_tried(rule.name): attempt(f"CAST(({rule.expression}) AS BOOLEAN)") for rule in silver.rules})
+    return judged.select(
+        "_bronze",
+        *(F.col(quoted(c.name)) for c in silver.columns),
+        *("_file", "_file_modified_at", "_row"),
+        _reasons(contract).alias("_reasons"),
+        _warnings(contract).alias("_warnings"),
+    )
+
+
+def attempts(spark: SparkSession) -> Callable[[str], Column]:
+    """SQL expressions that cannot fail: STRUCT<value>, and NULL as a whole where evaluation would have raised.
+
+    ANSI errors (casts, division, overflow, dates) are caught per row by Spark's own TryEval, the
+    expression behind `try_add` and its kin; SQL has no general name for it.
+    """
+    jvm = spark._jvm
+    assert jvm is not None
+    utils, try_eval = jvm.org.apache.spark.sql.classic.ExpressionUtils, jvm.org.apache.spark.sql.catalyst.expressions.TryEval
+
+    def attempt(expression: str) -> Column:
+        from pyspark.sql.classic.column import Column as ClassicColumn
+
+        value = F.struct(F.expr(expression).alias("value"))
+        tried = ClassicColumn(utils.column(try_eval(utils.expression(value._jc))))
+        # Always true, but Spark cannot know: what stands in a branch is not hoisted out of the TryEval as a
+        # common subexpression, where its error would escape.
+        return F.when(F.col("_row").isNotNull(), tried)
+
+    return attempt
+
+
+def _delivered(name: str, null_values: tuple[str, ...]) -> Column:
+    value = F.col(quoted(name))
+    return F.when(~value.isin(*null_values), value) if null_values else value
+
+
+def _raw(name: str) -> Column:
+    return F.col(f"raw.{quoted(name)}")
+
+
+def _defaulted(value: Column, column: SilverColumn) -> Column:
+    """The default stands in for NULL in the value only; whether the cast failed is asked of the string."""
+    return value if column.default is None else F.coalesce(value, F.lit(str(column.default)).cast(column.type))
+
+
+def _reasons(contract: Contract) -> Column:
+    # A record of the wrong shape has its values in the wrong columns: whatever else is said of them is noise.
+    malformed = F.array(_reason("malformed", None, F.col("_malformed"), "more or fewer cells than the header, or broken quoting"))
+    header = F.array(_reason("repeated_header", None, F.lit(None), "the header line again, inside the file"))
+    return (
+        F.when(F.col("_malformed").isNotNull(), malformed)
+        .when(_is_header(contract), header)
+        .otherwise(F.array_compact(F.array(*_breaches(contract))))
+        .cast(REASONS)
+    )
+
+
+def _breaches(contract: Contract) -> Iterator[Column]:
+    """One entry per rule: the reason where the row breaks it, else NULL."""
+    yield F.lit(None).cast(REASONS[len("ARRAY<") : -1])  # fixes the type, and a contract may have no rule at all
+    keys = set(contract.silver.keys)
+    for column in contract.silver.columns:
+        for rule, broken, message in _column_rules(column, required=column.required or column.name in keys):
+            shown = F.col(quoted(column.name)).cast("string") if column.expression else _raw(column.name)
+            yield F.when(broken, _reason(rule, column.name, shown, message))
+    for row_rule in contract.silver.rules:
+        if row_rule.blocking:
+            tried = F.col(quoted(_tried(row_rule.name)))
+            yield F.when(tried.isNull(), _reason(row_rule.name, None, F.lit(None), f"cannot be evaluated: {row_rule.expression}"))
+            yield F.when(~tried["value"], _reason(row_rule.name, None, F.lit(None), f"not true: {row_rule.expression}"))
+
+
+def _column_rules(column: SilverColumn, *, required: bool) -> Iterator[tuple[str, Column, str]]:
+    """(rule, broken, message). A comparison with NULL is NULL, so a missing value breaks only `required`."""
+    value = F.col(quoted(column.name))
+    if column.expression is None:
+        failed = casts.failed(_raw(column.name), casts.typed(_raw(column.name), column), column.type)
+        yield "cast", failed, casts.expected(column)
+    else:
+        failed = F.col(quoted(_tried(column.name))).isNull()
+        yield "expression", failed, f"cannot be evaluated as {column.type}: {column.expression}"
+    if required:
+        yield "required", value.isNull() & ~failed, "missing"
+    if column.minimum is not None:
+        low = _bound(column.minimum, column.type)
+        broken, word = (value <= low, "above") if column.exclusive_minimum else (value < low, "at least")
+        yield "minimum", broken, f"must be {word} {column.minimum}"
+    if column.maximum is not None:
+        high = _bound(column.maximum, column.type)
+        broken, word = (value >= high, "below") if column.exclusive_maximum else (value > high, "at most")
+        yield "maximum", broken, f"must be {word} {column.maximum}"
+    if column.min_length is not None:
+        yield "minLength", F.length(value) < column.min_length, f"shorter than {column.min_length} characters"
+    if column.max_length is not None:
+        yield "maxLength", F.length(value) > column.max_length, f"longer than {column.max_length} characters"
+    if column.pattern is not None:
+        yield "pattern", ~value.rlike(rf"\A(?:{column.pattern})\z"), f"does not match {column.pattern}"
+    if column.enum:
+        allowed = [F.lit(str(e)).cast(column.type) for e in column.enum]
+        yield "enum", ~value.isin(*allowed), f"not one of {', '.join(str(e) for e in column.enum)}"
+
+
+def _warnings(contract: Contract) -> Column:
+    """Names of the warning rules a row breaks; one that cannot be evaluated counts as broken."""
+    broken = [
+        F.when(~F.coalesce(_passes(rule.name), F.lit(False)), F.lit(rule.name)) for rule in contract.silver.rules if not rule.blocking
+    ]
+    return F.array_compact(F.array(F.lit(None).cast("string"), *broken))
+
+
+def _passes(rule: str) -> Column:
+    tried = F.col(quoted(_tried(rule)))
+    return F.when(tried.isNotNull(), F.coalesce(tried["value"], F.lit(True)))
+
+
+def _is_header(contract: Contract) -> Column:
+    """True for a header line among the data: files were joined. Every value present is a name of its column."""
+    columns = contract.bronze.columns
+    named = F.lit(True)
+    for column in columns:
+        names = [n.casefold() for n in (column.name, *column.synonyms)]
+        cell = F.lower(F.trim(_raw(column.name)))
+        named = named & (cell.isNull() | cell.isin(*names))
+    present = F.coalesce(*(_raw(c.name) for c in columns)).isNotNull()
+    return present & named
+
+
+def _reason(rule: str, column: str | None, value: Column, message: str) -> Column:
+    shown = F.substring(value.cast("string"), 1, _VALUE_CHARACTERS)
+    return F.struct(F.lit(rule).alias("rule"), F.lit(column).alias("column"), shown.alias("value"), F.lit(message).alias("message"))
+
+
+def _bound(value: str | float, kind: str) -> Column:
+    # Wide enough that the bound itself is not rounded to the column's scale.
+    exact = kind.startswith("DECIMAL") or kind in ("TINYINT", "SMALLINT", "INT", "BIGINT")
+    return F.lit(str(value)).cast("DECIMAL(38,10)" if exact else kind)
+
+
+def _tried(name: str) -> str:
+    return f"_tried_{name}"
