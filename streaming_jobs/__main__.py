@@ -20,7 +20,7 @@ from streaming_jobs import contract as contracts
 from streaming_jobs import settings as settings_of
 from streaming_jobs.console import Console, document, summary
 from streaming_jobs.contract import Contract
-from streaming_jobs.errors import ContractError, Failure
+from streaming_jobs.errors import ContractError, Failure, Unexpected
 from streaming_jobs.ledger import Status
 from streaming_jobs.settings import Settings
 
@@ -151,22 +151,16 @@ def _exit(context: typer.Context, command: Callable[[_Call], int]) -> None:
     try:
         code = command(call)
     except Failure as failure:
-        if call.console.verbose:
-            raise
-        call.console.fail(failure)
-        call.console.result({"exit_code": failure.exit_code, "errors": str(failure).splitlines()})
-        code = failure.exit_code
+        code = _failed(call, failure)
     except Exception as error:
-        if call.console.verbose:
-            raise
-        line = next((text for text in str(error).splitlines() if text.strip()), "no message")
-        call.console.fail(
-            f"unexpected {type(error).__name__}: {line[:300]}. What was committed stays, the rest comes again with the next run; "
-            "run with -v for the stack trace."
-        )
-        call.console.result({"exit_code": 1, "errors": [line]})
-        code = 1
+        code = _failed(call, Unexpected(error))
     raise typer.Exit(code)
+
+
+def _failed(call: _Call, failure: Failure) -> int:
+    call.console.fail(failure)
+    call.console.result({"exit_code": failure.exit_code, "errors": str(failure).splitlines()})
+    return failure.exit_code
 
 
 def _increment(call: _Call, layers: list[str], datasets: Sequence[str] | None, *, accept_quality: bool = False) -> int:

@@ -62,6 +62,7 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     Raises UsageError when the landing folder is missing, DamagedState when table and ledger contradict
     each other. A file that cannot be read is rejected alone and reported through `run.notify`.
     """
+    landing.list_folder(run.settings.landing(contract.landing.folder))  # a missing folder is no empty one
     create(spark, contract, run)
     ingest = _begin(contract, run)
     names = streams.read_file_names(spark, ingest.folder, landing.name_filter(contract.landing), run.settings.max_files_per_batch)

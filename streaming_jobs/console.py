@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -49,6 +50,8 @@ class Console:
         """One line per finding, on stderr, also when quiet."""
         for line in str(failure).splitlines():
             print(printable(line), file=sys.stderr, flush=True)
+        if self.verbose and isinstance(failure, Failure):
+            traceback.print_exception(failure)
 
     def note(self, what: Note) -> None:
         if (line := _line(what)) is not None:

@@ -1,6 +1,7 @@
 """Every failure an operator can meet, and the exit code it ends in.
 
-    Failure                 1   a bug of ours, or an engine error nobody named yet
+    Failure                 1
+    ├── Unexpected          1   a bug of ours, or an engine error nobody named yet
     ├── UsageError          2   the command, a contract, a setting or the machine is not as needed
     │   ├── ContractError       one line per finding, each with file, place and remedy
     │   ├── SettingsError
@@ -23,6 +24,18 @@ class Failure(Exception):
     """Base of the tree; `exit_code` is what the process ends with."""
 
     exit_code = 1
+
+
+class Unexpected(Failure):
+    """Wraps what nobody foresaw; `__cause__` has the whole story."""
+
+    def __init__(self, error: Exception) -> None:
+        line = next((text for text in str(error).splitlines() if text.strip()), "no message")
+        super().__init__(
+            f"unexpected {type(error).__name__}: {line[:300]} What was committed stays, the rest comes again with the next run; "
+            "run with -v for the stack trace."
+        )
+        self.__cause__ = error
 
 
 class UsageError(Failure):

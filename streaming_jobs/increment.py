@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 
 from streaming_jobs import bronze, gold, locks, session, silver
 from streaming_jobs.contract import Contract
-from streaming_jobs.errors import Failure, InputRefused, Stopped
+from streaming_jobs.errors import Failure, InputRefused, Stopped, Unexpected
 from streaming_jobs.ledger import FileRow, Status
 from streaming_jobs.run import Note, Run
 
@@ -70,8 +70,8 @@ def increment(
                     LAYERS[layer](spark, contract, noted)
                 except Stopped:
                     raise
-                except Failure as failure:
-                    failures.append((layer, contract.dataset, failure))
-                    if not isinstance(failure, InputRefused):
+                except Exception as error:
+                    failures.append((layer, contract.dataset, error if isinstance(error, Failure) else Unexpected(error)))
+                    if not isinstance(error, InputRefused):
                         broken.add(contract.dataset)
     return Outcome(run.run_id, tuple(notes), tuple(failures))

@@ -143,9 +143,19 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 @pytest.fixture
 def home(spark: SparkSession, tmp_path: Path) -> Home:
+    return _home(spark, tmp_path / "home")
+
+
+@pytest.fixture
+def other_home(spark: SparkSession, tmp_path: Path) -> Home:
+    """A second one, to come to the same end another way."""
+    return _home(spark, tmp_path / "other")
+
+
+def _home(spark: SparkSession, path: Path) -> Home:
     for folder in ("conf", "data/raw", "checkpoints"):
-        (tmp_path / folder).mkdir(parents=True)
-    made = Home(tmp_path, settings.load(tmp_path), spark)
+        (path / folder).mkdir(parents=True)
+    made = Home(path, settings.load(path), spark)
     made.contract()
     return made
 

@@ -113,7 +113,9 @@ def settle(decided: DataFrame, winners: DataFrame, contract: Contract) -> DataFr
     joined = decided.join(found, keys, "left")
     verdict = F.when(F.col("_found").isNull(), DELETE).when(F.col("_found").eqNullSafe(F.col("_old")), KEEP).otherwise(UPDATE)
     again = F.col("_verdict") == REDECIDE
-    arrival_won = F.coalesce(_fields("_found", identity(contract)) == _fields("_new", identity(contract)), F.lit(False))
+    # The fields of two structs that are not there are equal, too.
+    both = F.col("_found").isNotNull() & F.col("_new").isNotNull()
+    arrival_won = both & (_fields("_found", identity(contract)) == _fields("_new", identity(contract)))
     return joined.select(
         *keys,
         F.when(again, F.col("_found")).otherwise(F.col("_new")).alias("_new"),

@@ -1,0 +1,99 @@
+"""Die after every write, run again: the tables are as if nothing had happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streaming_jobs import failpoints
+from tests.conftest import Home, assert_rows, assert_same, crash_at
+
+MONDAY = ("1,open,2026-01-05,1.00", "2,open,2026-01-05,2.00", "bad,open,never,3.00")
+TUESDAY = ("1,paid,2026-01-06,1.00", "3,open,2026-01-06,4.00", "worse,open,never,3.00")
+MONDAY_CORRECTED = ("2,open,2026-01-05,2.50", "still bad,open,never,3.00")
+COUNTED = ("bronze/orders", "silver/orders", "quarantine/orders", "gold/by_state")
+
+
+@pytest.fixture
+def undisturbed(other_home: Home) -> Home:
+    """The same deliveries without a crash."""
+    other_home.land("mon.csv", *MONDAY, at=1_767_600_000)
+    other_home.ok()
+    other_home.land("tue.csv", *TUESDAY, at=1_767_700_000)
+    other_home.land("mon.csv", *MONDAY_CORRECTED, at=1_767_700_001)
+    other_home.ok()
+    return other_home
+
+
+def assert_equal_tables(home: Home, expected: Home) -> None:
+    ours = {"_ingest_id", "_ingested_at", "quarantined_at"}
+    for name in COUNTED:
+        actual, wanted = home.table(name).drop(*ours), expected.table(name).drop(*ours)
+        if "_extra" in actual.columns:
+            actual, wanted = (f.withColumn("_extra", f["_extra"].cast("string")) for f in (actual, wanted))
+        assert_same(actual, wanted)
+    assert home.states() == expected.states()
+
+
+def test_a_crash_after_any_write_and_a_rerun_give_the_same_tables_as_no_crash(home: Home, undisturbed: Home) -> None:
+    """One home meets every failpoint in turn, each twice: on an append, and on a correction with an append beside it."""
+    home.land("mon.csv", *MONDAY, at=1_767_600_000)
+    for name in failpoints.NAMES:
+        with crash_at(name):
+            home.run()
+    home.ok()
+    home.land("tue.csv", *TUESDAY, at=1_767_700_000)
+    home.land("mon.csv", *MONDAY_CORRECTED, at=1_767_700_001)
+    for name in failpoints.NAMES:
+        with crash_at(name):
+            home.run()
+    home.ok()
+    assert_equal_tables(home, undisturbed)
+    assert home.run().notes == ()
+
+
+def test_a_file_corrected_between_the_crash_and_the_rerun_is_not_taken_for_what_was_read(home: Home) -> None:
+    home.land("mon.csv", "1,open,2026-01-05,1.00", at=1_767_600_000)
+    with crash_at("bronze.committed"):
+        home.run()
+    home.land("mon.csv", "1,paid,2026-01-05,9.00", at=1_767_700_000)
+    home.ok()
+    assert_rows(home.table("bronze/orders").select("state", "amount"), [("paid", "9.00")], "state string, amount string")
+    assert_rows(home.table("gold/by_state"), [("paid", 1, "9.00")], "state string, orders bigint, revenue string")
+
+
+def test_a_file_that_vanished_between_the_intent_and_the_rerun_is_noted_as_missing(home: Home) -> None:
+    file = home.land("mon.csv", *MONDAY)
+    home.land("tue.csv", *TUESDAY)
+    with crash_at("bronze.intended"):
+        home.run()
+    file.unlink()
+    home.ok()
+    assert home.states() == {"mon.csv": ("missing", None), "tue.csv": ("ingested", 3)}
+
+
+@pytest.mark.parametrize("layer", ["bronze", "silver", "gold"])
+def test_a_batch_whose_end_was_not_recorded_comes_again_and_writes_nothing(home: Home, layer: str) -> None:
+    home.land("mon.csv", *MONDAY)
+    home.ok()
+    before = home.versions()
+    (commit,) = (p for p in _commits(home, layer) if p.name == "0")
+    commit.unlink()
+    home.ok()
+    assert home.versions() == before
+
+
+def _commits(home: Home, layer: str) -> list[Path]:
+    return list((home.path / "checkpoints" / layer / "orders" / "commits").iterdir())
+
+
+def test_a_lost_bronze_checkpoint_does_not_read_the_files_again(home: Home) -> None:
+    import shutil
+
+    home.land("mon.csv", *MONDAY)
+    home.ok()
+    shutil.rmtree(home.path / "checkpoints" / "bronze")
+    home.land("tue.csv", *TUESDAY)
+    home.ok("bronze")
+    assert home.table("bronze/orders").count() == 6
