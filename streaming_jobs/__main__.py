@@ -226,8 +226,8 @@ def _sample(call: _Call, rows: int) -> int:
     from streaming_jobs.operations import sample as operation
 
     day = operation.write_next_day(call.settings().table("raw"), rows)
-    call.console.say(f"wrote {day.path.name}: {day.rows} rows; {'; '.join(day.oddities)}")
-    call.console.result({"exit_code": 0, "path": str(day.path), "rows": day.rows})
+    call.console.say(f"wrote data/raw/{day.path.name}: {day.rows} rows, some of them wrong on purpose")
+    call.console.result({"exit_code": 0, "path": str(day.path), "rows": day.rows, "oddities": day.oddities})
     return 0
 
 
