@@ -57,8 +57,10 @@ def increment(
         run.notify(what)
 
     noted = replace(run, notify=note)
-    with locks.hold(run.settings, layers, [c.dataset for c in contracts]) as descriptors:
-        spark = session.start(run.settings, descriptors)
+    with (
+        locks.hold(run.settings, layers, [c.dataset for c in contracts]) as descriptors,
+        session.opened(run.settings, descriptors) as spark,
+    ):
         broken: set[str] = set()
         for layer in layers:
             for contract in contracts:

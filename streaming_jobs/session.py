@@ -8,9 +8,11 @@ Python until the JVM is gone too.
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark import SparkConf, SparkContext
@@ -22,6 +24,7 @@ from streaming_jobs import jars
 from streaming_jobs.errors import SetupError
 from streaming_jobs.settings import Settings
 
+_END_SECONDS = 30  # for shutdown hooks; about 0.5 is usual
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 
 # Reasons and measurements stand in docs/spark.md, one line each.
@@ -50,6 +53,22 @@ _CONF: Mapping[str, str] = {
     "spark.sql.streaming.stopActiveRunOnRestart": "false",
     "spark.ui.showConsoleProgress": "false",
 }
+
+
+@contextmanager
+def opened(settings: Settings, lock_fds: Iterable[int] = ()) -> Iterator[SparkSession]:
+    """A session for one piece of work: the one that runs, or one that is started here and gone afterwards.
+
+    Gone means that the JVM has ended and let go of the locks, so that the next command can have them.
+    """
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        yield active
+        return
+    try:
+        yield start(settings, lock_fds)
+    finally:
+        _end_jvm()
 
 
 def start(settings: Settings, lock_fds: Iterable[int] = (), conf_over: Mapping[str, str] | None = None) -> SparkSession:
@@ -85,6 +104,22 @@ def start(settings: Settings, lock_fds: Iterable[int] = (), conf_over: Mapping[s
     import delta.exceptions  # noqa: F401
 
     return spark
+
+
+def _end_jvm() -> None:
+    """End the JVM by closing its standard input, as Python's own end would, and wait for it.
+
+    No `stop()` first: no query is running any more, and the JVM's shutdown hooks clean up after it.
+    """
+    gateway = SparkContext._gateway
+    if gateway is None:
+        return
+    gateway.proc.stdin.close()
+    try:
+        gateway.proc.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        gateway.proc.kill()
+        gateway.proc.wait()
 
 
 def _conf(settings: Settings) -> dict[str, str]:

@@ -142,3 +142,6 @@ def test_a_run_as_a_process_ends_in_3_with_a_json_result_when_a_file_was_refused
     assert result["exit_code"] == 3
     assert "Traceback" not in done.stderr
     assert "WARN" not in done.stderr
+    # The JVM is gone with the command: what it held is free for the next one.
+    with locks.hold(settings.load(home), ["bronze", "silver", "gold"], ["orders"]):
+        pass

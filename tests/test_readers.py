@@ -22,5 +22,7 @@ def test_deltalake_polars_and_duckdb_read_every_table(home: Home) -> None:
         protocol = DeltaTable(path).protocol()
         assert (protocol.min_reader_version, protocol.reader_features) == (1, None), name
         arrow = pl.read_delta(path).to_arrow()
-        assert duckdb.sql("SELECT count(*) FROM arrow").fetchall() == [(ROWS[name],)], name
+        found = duckdb.sql("SELECT count(*) FROM arrow")
+        assert found is not None
+        assert found.fetchall() == [(ROWS[name],)], name
         assert arrow.num_rows == ROWS[name]
