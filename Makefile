@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help setup demo bronze silver gold run show files sample test check lock clean
+.PHONY: help setup demo bronze silver gold run plan show files sample test check lock clean
 
 # An interpreter of your choice, 3.11 or newer; otherwise the first of the candidates that runs and has venv.
 PYTHON ?=
@@ -27,6 +27,7 @@ bronze:  ## new and changed CSV files -> bronze, then exit
 silver:  ## bronze changes -> silver, then exit
 gold:    ## silver changes -> gold, then exit
 run:     ## all three in order, then exit
+plan:    ## what a run would do now; writes nothing
 show:    ## print a table (TABLE=gold/events_per_day LIMIT=20)
 files:   ## what became of every file
 sample:  ## write the next day of sample data to data/raw
@@ -45,7 +46,7 @@ demo: .venv/ready
 	@$(JOB) run
 	@$(JOB) show gold/events_per_day
 
-bronze silver gold run files sample: .venv/ready
+bronze silver gold run plan files sample: .venv/ready
 	@$(JOB) $@
 
 show: .venv/ready

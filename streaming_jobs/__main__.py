@@ -86,6 +86,12 @@ def run(context: typer.Context, datasets: Datasets = None, accept_quality: Accep
 
 
 @app.command()
+def plan(context: typer.Context, datasets: Datasets = None) -> None:
+    """What a run would do now; writes nothing."""
+    _exit(context, lambda call: _plan(call, datasets))
+
+
+@app.command()
 def show(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="TABLE", help="Path under data/, such as gold/events_per_day.")],
@@ -166,7 +172,6 @@ def _failed(call: _Call, failure: Failure) -> int:
 def _increment(call: _Call, layers: list[str], datasets: Sequence[str] | None, *, accept_quality: bool = False) -> int:
     settings, started = call.settings(), time.monotonic()
     wanted = call.contracts(settings, datasets or ())
-    # Only now: importing pyspark takes longer than refusing a broken contract.
     from streaming_jobs.increment import increment
     from streaming_jobs.run import Run
 
@@ -195,6 +200,14 @@ def _increment(call: _Call, layers: list[str], datasets: Sequence[str] | None, *
         }
     )
     return outcome.exit_code
+
+
+def _plan(call: _Call, datasets: Sequence[str] | None) -> int:
+    from streaming_jobs.operations import plan as operation
+
+    settings = call.settings()
+    call.console.rows(operation.plan(call.contracts(settings, datasets or ()), settings))
+    return 0
 
 
 def _show(call: _Call, name: str, limit: int) -> int:

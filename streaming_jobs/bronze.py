@@ -25,7 +25,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import landing, ledger, probe, sqltext, streams, tables
+from streaming_jobs import landing, ledger, pending, probe, sqltext, streams, tables
 from streaming_jobs.contract import Contract, Redelivery
 from streaming_jobs.errors import DamagedState
 from streaming_jobs.failpoints import hit
@@ -106,7 +106,7 @@ def _begin(contract: Contract, run: Run) -> _Ingest:
     folder = settings.landing(contract.landing.folder)
     _recover(contract, run, folder, stored)
     return _Ingest(
-        run, contract, folder, ledger.file_states(settings, dataset), ledger.last_ingest_id(settings, dataset), _changed_at(contract.file)
+        run, contract, folder, ledger.file_states(settings, dataset), ledger.last_ingest_id(settings, dataset), pending.changed_at(contract)
     )
 
 
@@ -439,10 +439,6 @@ def _stamp(file: Path) -> tuple[int, datetime] | None:
 
 def _milliseconds(at: datetime | None) -> int | None:
     return None if at is None else int(at.timestamp() * 1000)
-
-
-def _changed_at(file: Path) -> datetime:
-    return probe.stamp(file)[1]
 
 
 def _chunks(entries: Sequence[Entry], size: int) -> Iterator[Sequence[Entry]]:

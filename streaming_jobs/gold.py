@@ -8,23 +8,20 @@ is harmless and no drift can start. A table that would not change is not written
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deltalake import DeltaTable
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import sqltext, streams, tables
+from streaming_jobs import definition, sqltext, streams, tables
 from streaming_jobs.contract import Contract, Gold, GoldColumn
 from streaming_jobs.failpoints import hit
 from streaming_jobs.run import Clock, Run, record
 from streaming_jobs.tables import Txn
 
 _MAX_UNITS = 1000  # more touched units than this: the whole table, not a longer predicate
-_DEFINITION = "streaming_jobs.definition"  # in the metadata of a table's first column: what it was built from
 
 
 def start(spark: SparkSession, contract: Contract, run: Run) -> None:
@@ -66,7 +63,7 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
             gone = 0
             for gold in contract.gold:
                 # The first batch of a stream is Silver as it is: it cannot name groups that went away before.
-                whole = batch_id == 0 or gold.source is not None or not _is_built(gold, contract, run)
+                whole = batch_id == 0 or gold.source is not None or not definition.is_built(gold, contract, run.settings.table(gold.path))
                 units = None if whole else _touched(changes, gold, contract)
                 gone += _bring_up_to_date(batch.sparkSession, gold, units, contract, run, Txn(f"gold:{gold.name}:{query}", batch_id))
                 hit("gold.replaced")
@@ -88,7 +85,7 @@ def aggregate(rows: DataFrame, gold: Gold) -> DataFrame:
 def _build_missing(spark: SparkSession, contract: Contract, run: Run) -> None:
     """Build the tables that no batch has built: Silver did not change since the contract did."""
     for gold in contract.gold:
-        if _is_built(gold, contract, run):
+        if definition.is_built(gold, contract, run.settings.table(gold.path)):
             continue
         run.stop.check()
         clock = Clock()
@@ -107,7 +104,7 @@ def _bring_up_to_date(spark: SparkSession, gold: Gold, units: Sequence[Row] | No
         present = present.where(_covers(units, {c.name: sqltext.quoted(c.name) for c in gold.grain}))
     fresh = aggregate(source, gold).coalesce(1).persist()
     try:
-        built = _is_built(gold, contract, run)
+        built = definition.is_built(gold, contract, run.settings.table(gold.path))
         difference = _compare(fresh, present, gold) if built else _Difference(groups=1, gone=0)
         if not difference.groups:
             return 0
@@ -167,21 +164,10 @@ def _source(gold: Gold, contract: Contract, run: Run) -> Path:
     return run.settings.table(next(g.path for g in contract.gold if g.name == gold.source))
 
 
-def _is_built(gold: Gold, contract: Contract, run: Run) -> bool:
-    """True when the table was built from this very definition."""
-    fields = DeltaTable(str(run.settings.table(gold.path))).schema().fields
-    return bool(fields[0].metadata.get(_DEFINITION) == _fingerprint(gold, contract))
-
-
 def _marked(rows: DataFrame, gold: Gold, contract: Contract) -> DataFrame:
     """With the definition in the schema, so that content and mark are one commit."""
     first = gold.grain[0].name
-    return rows.withMetadata(first, {_DEFINITION: _fingerprint(gold, contract)})
-
-
-def _fingerprint(gold: Gold, contract: Contract) -> str:
-    source = next((_fingerprint(g, contract) for g in contract.gold if g.name == gold.source), "")
-    return hashlib.sha256(repr((gold.grain, gold.aggregates, gold.where, source)).encode()).hexdigest()[:16]
+    return rows.withMetadata(first, {definition.KEY: definition.fingerprint(gold, contract)})
 
 
 def _columns(gold: Gold) -> tuple[GoldColumn, ...]:

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from pyspark.sql import SparkSession
-
-from streaming_jobs import bronze, gold, locks, session, silver
+from streaming_jobs import locks, pending
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import Failure, InputRefused, Stopped, Unexpected
 from streaming_jobs.ledger import FileRow, Status
+from streaming_jobs.pending import Pending
 from streaming_jobs.run import Note, Run
 
-LAYERS: dict[str, Callable[[SparkSession, Contract, Run], None]] = {
-    "bronze": bronze.start,
-    "silver": silver.start,
-    "gold": gold.start,
-}
 _WORST_FIRST = (1, 4, 2, 75, 3)
+
+
+Failed = tuple[str, str, Failure]
+"""Layer, dataset, error."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Outcome:
 
     run_id: str
     notes: tuple[Note, ...]
-    failures: tuple[tuple[str, str, Failure], ...]
+    failures: tuple[Failed, ...]
 
     @property
     def exit_code(self) -> int:
@@ -50,30 +48,63 @@ def increment(
     Raises Locked before anything is read when another process holds a layer, Stopped after a signal.
     """
     notes: list[Note] = []
-    failures: list[tuple[str, str, Failure]] = []
 
     def note(what: Note) -> None:
         notes.append(what)
         run.notify(what)
 
     noted = replace(run, notify=note)
-    with (
-        locks.hold(run.settings, layers, [c.dataset for c in contracts]) as descriptors,
-        session.opened(run.settings, descriptors) as spark,
-    ):
+    with locks.hold(run.settings, layers, [c.dataset for c in contracts]) as descriptors:
+        work, failures = _look(layers, contracts, run)
+        if any(p.reasons for p in work):
+            failures += _work(layers, contracts, work, noted, descriptors, entered)
+    return Outcome(run.run_id, tuple(notes), tuple(failures))
+
+
+def _look(layers: Sequence[str], contracts: Sequence[Contract], run: Run) -> tuple[list[Pending], list[Failed]]:
+    """What there is to do, and what keeps a dataset from being looked at."""
+    work: list[Pending] = []
+    failures: list[Failed] = []
+    for contract in contracts:
+        for layer in layers:
+            try:
+                work.append(pending.OF[layer](contract, run.settings))
+            except Failure as failure:
+                failures.append((layer, contract.dataset, failure))
+                break
+    return work, failures
+
+
+def _work(
+    layers: Sequence[str],
+    contracts: Sequence[Contract],
+    work: Sequence[Pending],
+    run: Run,
+    descriptors: Sequence[int],
+    entered: Callable[[str, str], None],
+) -> list[Failed]:
+    """Run every layer of the datasets that have something to do in any of them."""
+    # Only here: a run without work neither imports nor starts Spark.
+    from streaming_jobs import bronze, gold, session, silver
+
+    start = {"bronze": bronze.start, "silver": silver.start, "gold": gold.start}
+    busy = {p.dataset for p in work if p.reasons}
+    wanted = [c for c in contracts if c.dataset in busy]
+    failures: list[Failed] = []
+    with session.opened(run.settings, descriptors, small=pending.is_small(work, wanted, run.settings)) as spark:
         broken: set[str] = set()
         for layer in layers:
-            for contract in contracts:
+            for contract in wanted:
                 if contract.dataset in broken:
                     continue
                 run.stop.check()
                 entered(layer, contract.dataset)
                 try:
-                    LAYERS[layer](spark, contract, noted)
+                    start[layer](spark, contract, run)
                 except Stopped:
                     raise
                 except Exception as error:
                     failures.append((layer, contract.dataset, error if isinstance(error, Failure) else Unexpected(error)))
                     if not isinstance(error, InputRefused):
                         broken.add(contract.dataset)
-    return Outcome(run.run_id, tuple(notes), tuple(failures))
+    return failures

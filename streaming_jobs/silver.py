@@ -20,7 +20,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import ledger, sqltext, streams, tables
+from streaming_jobs import checkpoints, ledger, sqltext, streams, tables
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import InputRefused
 from streaming_jobs.failpoints import hit
@@ -45,7 +45,7 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
         return
     create(spark, contract, run)
     checkpoint = settings.checkpoint("silver", contract.dataset)
-    if streams.is_new(checkpoint) and not tables.read(spark, settings.table(contract.silver_table)).isEmpty():
+    if checkpoints.is_new(checkpoint) and not tables.read(spark, settings.table(contract.silver_table)).isEmpty():
         # The stream starts with Bronze as it is now and cannot say what went away before.
         recompute(spark, contract, run)
     streams.run_available(streams.read_changes(spark, bronze), apply_changes(contract, run), checkpoint, run.stop)

@@ -74,12 +74,6 @@ def run_available(rows: DataFrame, batch: BatchFunction, checkpoint: Path, stop:
         raise raised[0]
 
 
-def is_new(checkpoint: Path) -> bool:
-    """True when no micro-batch was ever planned under this checkpoint."""
-    offsets = checkpoint / "offsets"
-    return not offsets.is_dir() or not any(name.name.isdecimal() for name in offsets.iterdir())
-
-
 def query_id(spark: SparkSession) -> str:
     """The id of the query whose batch function is running; it is born and dies with the checkpoint."""
     found = spark.sparkContext.getLocalProperty("sql.streaming.queryId")

@@ -1,0 +1,81 @@
+"""What Spark's checkpoints say, read without Spark: how far a stream has come.
+
+Relied on, each with a test: a planned micro-batch N is `offsets/N`, a finished one `commits/N` too; the
+last line of an offset of a Delta source is JSON with the id of the table, a version and the index of the
+last file taken from it. Index -1 is the start of a version: all earlier ones are done. What does not
+read like that is treated as work to do, so that Spark decides.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from deltalake import DeltaTable
+
+
+def is_new(checkpoint: Path) -> bool:
+    """True when no micro-batch was ever planned under this checkpoint."""
+    return _newest(checkpoint / "offsets") is None
+
+
+def is_behind(checkpoint: Path, table: Path) -> bool:
+    """False only when a stream over the table's change feed has surely finished everything up to its newest version.
+
+    Without a checkpoint a stream is behind when the table holds any data.
+    """
+    source = DeltaTable(str(table))
+    newest = _newest(checkpoint / "offsets")
+    if newest is None:
+        return bool(source.file_uris())
+    if newest != _newest(checkpoint / "commits"):
+        return True
+    try:
+        offset = json.loads((checkpoint / "offsets" / str(newest)).read_text("utf-8").splitlines()[-1])
+        if offset["reservoirId"] != str(source.metadata().id) or offset["isStartingVersion"]:
+            return True
+        reached, index, version = offset["reservoirVersion"], offset["index"], source.version()
+        return bool(reached <= version and not (reached == version and index + 1 == _changes(table, version)))
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return True
+
+
+def bytes_behind(checkpoint: Path, table: Path) -> int | None:
+    """Bytes of the files that commits since the stream's offset added; None: cannot be told."""
+    source = DeltaTable(str(table))
+    newest = _newest(checkpoint / "offsets")
+    if newest is None:
+        return table_bytes(table)
+    try:
+        offset = json.loads((checkpoint / "offsets" / str(newest)).read_text("utf-8").splitlines()[-1])
+        commits = range(int(offset["reservoirVersion"]), source.version() + 1)
+        actions = [action for version in commits for action in _actions(table, version)]
+        return sum(int(a[kind]["size"]) for a in actions for kind in ("add", "cdc") if kind in a)
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return None
+
+
+def table_bytes(table: Path) -> int:
+    """Bytes of the files a table consists of now; 0: no table."""
+    if not DeltaTable.is_deltatable(str(table)):
+        return 0
+    sizes = DeltaTable(str(table)).get_add_actions(flatten=True).column("size_bytes")
+    return sum(size or 0 for size in sizes.to_pylist())
+
+
+def _newest(log: Path) -> int | None:
+    if not log.is_dir():
+        return None
+    return max((int(name.name) for name in log.iterdir() if name.name.isdecimal()), default=None)
+
+
+def _changes(table: Path, version: int) -> int:
+    """How many files of a commit the change feed reads: its change files, else what it added and removed."""
+    actions = _actions(table, version)
+    change_files = sum("cdc" in a for a in actions)
+    return change_files or sum(a[kind].get("dataChange", True) for a in actions for kind in ("add", "remove") if kind in a)
+
+
+def _actions(table: Path, version: int) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (table / "_delta_log" / f"{version:020}.json").read_text("utf-8").splitlines()]

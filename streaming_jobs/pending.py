@@ -1,0 +1,92 @@
+"""What a layer would find to do now, told without Spark and without writing anything.
+
+One answer for `plan`, for the decision not to start a JVM, and for how much machine a run needs. It errs
+on the side of work: only what is surely done is called done. Asked under the layers' locks it cannot be
+outrun by another writer; a file that lands afterwards is the next run's, as with any listing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from deltalake import DeltaTable
+
+from streaming_jobs import checkpoints, definition, landing, ledger
+from streaming_jobs.contract import Contract
+from streaming_jobs.landing import Comparison
+from streaming_jobs.settings import Settings
+
+
+@dataclass(frozen=True)
+class Pending:
+    """One layer of one dataset. reasons: empty when there is nothing to do. size: bytes to read, None: unknown."""
+
+    layer: str
+    dataset: str
+    reasons: tuple[str, ...]
+    size: int | None = 0
+    files: Comparison = field(default_factory=Comparison)
+
+
+def of_bronze(contract: Contract, settings: Settings) -> Pending:
+    """Compare the landing folder with the ledger. Raises UsageError when the folder is missing."""
+    dataset, table = contract.dataset, settings.table(contract.bronze_table)
+    entries = landing.list_folder(settings.landing(contract.landing.folder))
+    found = landing.compare(entries, ledger.file_states(settings, dataset), contract.landing, changed_at(contract))
+    counts = {"new": found.new, "changed": found.changed, "refused": found.refused, "missing": found.missing}
+    reasons = [f"{len(names)} {what}" for what, names in counts.items() if names]
+    if ledger.open_intents(settings, dataset):
+        reasons.append("a crashed run to finish")
+    if ledger.transaction_version(table, f"bronze:{dataset}") > ledger.last_ingest_id(settings, dataset):
+        reasons.append("the table is ahead of the ledger")
+    reasons += _new_columns(settings, contract.bronze_table, [c.name for c in contract.bronze.columns])
+    return Pending("bronze", dataset, tuple(reasons), sum(e.size for e in found.candidates), found)
+
+
+def of_silver(contract: Contract, settings: Settings) -> Pending:
+    """Compare Silver's stream with Bronze."""
+    reasons = _new_columns(settings, contract.silver_table, [c.name for c in contract.silver.columns])
+    return _of_stream("silver", contract, contract.bronze_table, reasons, settings)
+
+
+def of_gold(contract: Contract, settings: Settings) -> Pending:
+    """Compare Gold's stream with Silver, and the tables with their definitions."""
+    unbuilt = [g.name for g in contract.gold if not definition.is_built(g, contract, settings.table(g.path))]
+    exists = DeltaTable.is_deltatable(str(settings.table(contract.silver_table)))
+    reasons = [f"{name} is new or defined anew" for name in unbuilt] if exists else []
+    return _of_stream("gold", contract, contract.silver_table, reasons, settings)
+
+
+OF: Mapping[str, Callable[[Contract, Settings], Pending]] = {"bronze": of_bronze, "silver": of_silver, "gold": of_gold}
+
+
+def is_small(pending: Sequence[Pending], contracts: Sequence[Contract], settings: Settings) -> bool:
+    """True when what is to be read, and the tables it is set against, stay below `small_work_mb`."""
+    sizes = [p.size for p in pending]
+    names = [name for c in contracts for name in (c.bronze_table, c.silver_table)]
+    total = sum(checkpoints.table_bytes(settings.table(name)) for name in names)
+    return None not in sizes and total + sum(s or 0 for s in sizes) < settings.small_work_mb << 20
+
+
+def changed_at(contract: Contract) -> datetime:
+    """When the contract last changed: a refusal older than that is tried again."""
+    return datetime.fromtimestamp(contract.file.stat().st_mtime, UTC)
+
+
+def _of_stream(layer: str, contract: Contract, source: str, reasons: list[str], settings: Settings) -> Pending:
+    table, checkpoint = settings.table(source), settings.checkpoint(layer, contract.dataset)
+    if not DeltaTable.is_deltatable(str(table)):
+        return Pending(layer, contract.dataset, tuple(reasons))
+    if checkpoints.is_behind(checkpoint, table):
+        reasons = [*reasons, f"behind {source}"]
+    return Pending(layer, contract.dataset, tuple(reasons), checkpoints.bytes_behind(checkpoint, table) if reasons else 0)
+
+
+def _new_columns(settings: Settings, table: str, columns: Sequence[str]) -> list[str]:
+    folder = settings.table(table)
+    if not DeltaTable.is_deltatable(str(folder)):
+        return []
+    have = {f.name.lower() for f in DeltaTable(str(folder)).schema().fields}
+    return [f"{table} lacks the column {c}" for c in columns if c.lower() not in have]
