@@ -185,7 +185,7 @@ def _increment(call: _Call, layers: list[str], datasets: Sequence[str] | None, *
 
         outcome = increment(layers, wanted, one, entered)
     seconds = time.monotonic() - started
-    for line in summary(outcome.notes, seconds):
+    for line in summary(outcome.notes, seconds, failed=bool(outcome.failures)):
         call.console.say(line)
     for _, _, failure in outcome.failures:
         call.console.fail(failure)

@@ -23,12 +23,12 @@ def is_new(checkpoint: Path) -> bool:
 def is_behind(checkpoint: Path, table: Path) -> bool:
     """False only when a stream over the table's change feed has surely finished everything up to its newest version.
 
-    Without a checkpoint a stream is behind when the table holds any data.
+    Without a checkpoint a stream is behind when the table was ever written.
     """
     source = DeltaTable(str(table))
     newest = _newest(checkpoint / "offsets")
     if newest is None:
-        return bool(source.file_uris())
+        return bool(source.version() > 0)
     if newest != _newest(checkpoint / "commits"):
         return True
     try:

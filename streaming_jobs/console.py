@@ -73,12 +73,13 @@ class Console:
             yield spinner
 
 
-def summary(notes: Sequence[Note], seconds: float) -> Iterator[str]:
+def summary(notes: Sequence[Note], seconds: float, *, failed: bool) -> Iterator[str]:
     """The last lines of a run: per layer what came in and where it went; files that need a look; the next command."""
     balances = [n for n in notes if isinstance(n, RunRow)]
     files = [n for n in notes if isinstance(n, FileRow)]
     if not balances and not files:
-        yield f"nothing to do ({seconds:.1f} s)"
+        if not failed:
+            yield f"nothing to do ({seconds:.1f} s)"
         return
     for layer in dict.fromkeys(b.layer for b in balances):
         yield _total(layer, [b for b in balances if b.layer == layer])

@@ -15,7 +15,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import definition, sqltext, streams, tables
+from streaming_jobs import checkpoints, definition, sqltext, streams, tables
 from streaming_jobs.contract import Contract, Gold, GoldColumn
 from streaming_jobs.failpoints import hit
 from streaming_jobs.run import Clock, Run, record
@@ -37,7 +37,8 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
         create(gold, run)
     checkpoint = run.settings.checkpoint("gold", contract.dataset)
     streams.run_available(streams.read_changes(spark, silver), apply_changes(contract, run), checkpoint, run.stop)
-    _build_missing(spark, contract, run)
+    # A stream that starts over an empty Silver has no batch at all, and Gold may hold groups of before.
+    _build(spark, contract, run, every=checkpoints.is_new(checkpoint))
 
 
 def create(gold: Gold, run: Run) -> None:
@@ -58,7 +59,7 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
         changes = batch.persist()
         try:
             rows = changes.count()
-            if not rows:
+            if not rows and batch_id > 0:
                 return
             gone = 0
             for gold in contract.gold:
@@ -82,15 +83,17 @@ def aggregate(rows: DataFrame, gold: Gold) -> DataFrame:
     return groups.agg(*(F.expr(_value(c)).alias(c.name) for c in gold.aggregates))
 
 
-def _build_missing(spark: SparkSession, contract: Contract, run: Run) -> None:
-    """Build the tables that no batch has built: Silver did not change since the contract did."""
+def _build(spark: SparkSession, contract: Contract, run: Run, *, every: bool) -> None:
+    """Build the tables that no batch has built, because Silver did not change since the contract did; or every table."""
     for gold in contract.gold:
-        if definition.is_built(gold, contract, run.settings.table(gold.path)):
+        built = definition.is_built(gold, contract, run.settings.table(gold.path))
+        if built and not every:
             continue
         run.stop.check()
-        clock = Clock()
+        clock, before = Clock(), tables.version(run.settings.table(gold.path))
         gone = _bring_up_to_date(spark, gold, None, contract, run, None)
-        _record(run, clock, contract, (f"runs:gold:{contract.dataset}:{gold.name}:{run.run_id}", 0), None, 0, gone)
+        if tables.version(run.settings.table(gold.path)) > before:
+            _record(run, clock, contract, (f"runs:gold:{contract.dataset}:{gold.name}:{run.run_id}", 0), None, 0, gone)
 
 
 def _bring_up_to_date(spark: SparkSession, gold: Gold, units: Sequence[Row] | None, contract: Contract, run: Run, txn: Txn | None) -> int:

@@ -30,6 +30,8 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         codes = {failure.exit_code for _, _, failure in self.failures}
+        if stopped := next((failure for _, _, failure in self.failures if isinstance(failure, Stopped)), None):
+            return stopped.exit_code
         if any(isinstance(n, FileRow) and n.status in (Status.REJECTED, Status.HELD) for n in self.notes):
             codes.add(3)
         return next((code for code in _WORST_FIRST if code in codes), 0)
@@ -45,7 +47,8 @@ def increment(
 
     entered: told of each layer and dataset as its turn comes. A failure of one dataset ends that
     dataset only; refused input does not even keep its later layers from what they can do.
-    Raises Locked before anything is read when another process holds a layer, Stopped after a signal.
+    After a signal the batch in hand is finished and the rest left. Raises Locked before anything is
+    read when another process holds a layer.
     """
     notes: list[Note] = []
 
@@ -69,8 +72,8 @@ def _look(layers: Sequence[str], contracts: Sequence[Contract], run: Run) -> tup
         for layer in layers:
             try:
                 work.append(pending.OF[layer](contract, run.settings))
-            except Failure as failure:
-                failures.append((layer, contract.dataset, failure))
+            except Exception as error:
+                failures.append((layer, contract.dataset, error if isinstance(error, Failure) else Unexpected(error)))
                 break
     return work, failures
 
@@ -97,12 +100,12 @@ def _work(
             for contract in wanted:
                 if contract.dataset in broken:
                     continue
-                run.stop.check()
                 entered(layer, contract.dataset)
                 try:
+                    run.stop.check()
                     start[layer](spark, contract, run)
-                except Stopped:
-                    raise
+                except Stopped as stopped:
+                    return [*failures, (layer, contract.dataset, stopped)]
                 except Exception as error:
                     failures.append((layer, contract.dataset, error if isinstance(error, Failure) else Unexpected(error)))
                     if not isinstance(error, InputRefused):

@@ -134,7 +134,9 @@ def _end_jvm() -> None:
 def _conf(settings: Settings, java_options: str) -> dict[str, str]:
     scratch = settings.home / "checkpoints" / "tmp"
     scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-    java = f"-Duser.timezone=UTC -Dlog4j2.configurationFile={_LOG4J.as_uri()} -Djava.io.tmpdir={scratch} -XX:+UseParallelGC {java_options}"
+    java = (
+        f'-Duser.timezone=UTC -Dlog4j2.configurationFile={_LOG4J.as_uri()} "-Djava.io.tmpdir={scratch}" -XX:+UseParallelGC {java_options}'
+    )
     return {
         **_CONF,
         "spark.jars": ",".join(str(jar) for jar in jars.verify(settings.jars)),

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import reduce
+from operator import and_
 from typing import Any
 
 from delta.tables import DeltaTable
@@ -45,7 +47,8 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
         return
     create(spark, contract, run)
     checkpoint = settings.checkpoint("silver", contract.dataset)
-    if checkpoints.is_new(checkpoint) and not tables.read(spark, settings.table(contract.silver_table)).isEmpty():
+    held = (settings.table(name) for name in (contract.silver_table, contract.quarantine_table))
+    if checkpoints.is_new(checkpoint) and not all(tables.read(spark, table).isEmpty() for table in held):
         # The stream starts with Bronze as it is now and cannot say what went away before.
         recompute(spark, contract, run)
     streams.run_available(streams.read_changes(spark, bronze), apply_changes(contract, run), checkpoint, run.stop)
@@ -113,18 +116,19 @@ def recompute(spark: SparkSession, contract: Contract, run: Run) -> None:
     judged = judge(tables.read(spark, settings.table(contract.bronze_table)), contract)
     tables.overwrite(_refused(judged, contract), settings.table(contract.quarantine_table))
     newest = versions.newest_per_key(_valid(judged), contract.silver.keys, versions.order(contract))
-    tables.overwrite(newest.select(*versions.stored(contract)), settings.table(contract.silver_table))
+    rows = newest.select(*versions.stored(contract))
+    tables.overwrite(rows, settings.table(contract.silver_table), partitioned_by=contract.silver.partitioned_by)
 
 
 @dataclass(frozen=True)
 class _Measure:
-    """One pass over judged changes. warned: warning rule -> arrivals that break it. low, high: per column, of valid rows."""
+    """One pass over judged changes. warned: warning rule -> accepted arrivals that break it. low, high: per column."""
 
     rows: int
     arrivals: int
     refused: int  # of the arrivals
     gone: int
-    valid: int  # of all rows
+    keyed: int  # rows whose keys are all there, valid or not
     warned: Mapping[str, int]
     low: Mapping[str, Any]
     high: Mapping[str, Any]
@@ -161,10 +165,10 @@ def _measure(judged: DataFrame, contract: Contract) -> _Measure:
         F.count(F.lit(1)).alias("rows"),
         F.count_if(arrived).alias("arrivals"),
         F.count_if(arrived & refused).alias("refused"),
-        F.count_if(~refused).alias("valid"),
-        *(F.count_if(arrived & F.array_contains("_warnings", name)).alias(f"warned {name}") for name in warnings),
-        *(F.min(_valid_only(c)).alias(f"low {c}") for c in bounded),
-        *(F.max(_valid_only(c)).alias(f"high {c}") for c in bounded),
+        F.count_if(_has_keys(contract)).alias("keyed"),
+        *(F.count_if(arrived & ~refused & F.array_contains("_warnings", name)).alias(f"warned {name}") for name in warnings),
+        *(F.min(sqltext.quoted(c)).alias(f"low {c}") for c in bounded),
+        *(F.max(sqltext.quoted(c)).alias(f"high {c}") for c in bounded),
     ).first()
     assert found is not None  # an aggregate without groups is one row
     return _Measure(
@@ -172,15 +176,15 @@ def _measure(judged: DataFrame, contract: Contract) -> _Measure:
         found["arrivals"],
         found["refused"],
         found["rows"] - found["arrivals"],
-        found["valid"],
+        found["keyed"],
         {name: found[f"warned {name}"] for name in warnings if found[f"warned {name}"]},
         {c: found[f"low {c}"] for c in bounded},
         {c: found[f"high {c}"] for c in bounded},
     )
 
 
-def _valid_only(column: str) -> Column:
-    return F.when(F.size("_reasons") == 0, F.col(sqltext.quoted(column)))
+def _has_keys(contract: Contract) -> Column:
+    return reduce(and_, (F.col(sqltext.quoted(k)).isNotNull() for k in contract.silver.keys))
 
 
 def _limit(arrived: DataFrame, came: _Measure, contract: Contract, run: Run) -> None:
@@ -255,12 +259,14 @@ def _write_quarantine(arrived: DataFrame, gone: DataFrame | None, contract: Cont
 
 def _write_silver(arrived: DataFrame, gone: DataFrame | None, seen: _Measure, contract: Contract, run: Run, txn: Txn) -> _Tally:
     """Decide every key of the batch against what Silver holds, and write the difference in one commit."""
-    if not seen.valid:
+    if not seen.keyed:
         return _Tally(0, 0, 0)
     spark, table = arrived.sparkSession, run.settings.table(contract.silver_table)
     newest = versions.newest_per_key(_valid(arrived), contract.silver.keys, versions.order(contract))
     current = tables.read(spark, table).where(_pruning(seen, contract))
-    decided = versions.decide(newest, _valid(gone) if gone is not None else None, current, contract).persist()
+    # Valid or not: what a row was when it came in was decided by the contract of that day.
+    lost = None if gone is None else gone.where(_has_keys(contract))
+    decided = versions.decide(newest, lost, current, contract).persist()
     settled = None
     try:
         result = versions.accept(decided)

@@ -38,7 +38,7 @@ PROVINCES = ROOT.parent / "shared" / "data" / "provinces"
 """605 real deliveries, beside the repository where they are at all."""
 
 SEVERAL_LINES = "(a record of several lines)"
-"""Stands for the text of a malformed record that spans lines, here and in what `read_table` returns."""
+"""Stands for the text of a malformed record that spans lines, here and in what `table_differences` compares with."""
 
 Reason = tuple[str, str]
 """(rule, column); column is empty for a reason that is about the row."""
@@ -310,9 +310,7 @@ def _column_of(name: str, contract: Contract) -> str | None:
     return next(iter(exact + synonym + folded), None)
 
 
-def _records(
-    path: str, text: str, names: Sequence[str], delimiter: str, modified_at: datetime, contract: Contract
-) -> Iterator[BronzeRow]:
+def _records(path: str, text: str, names: Sequence[str], delimiter: str, modified_at: datetime, contract: Contract) -> Iterator[BronzeRow]:
     at = _positions(names, contract) or {}
     unknown: dict[str, int] = {}
     for position, name in enumerate(names):
@@ -366,9 +364,10 @@ def _lines_of_records(path: str, text: str, delimiter: str, contract: Contract) 
 
 def _reader(text: str, delimiter: str, contract: Contract, *, strict: bool) -> Any:
     csv.field_size_limit(1 << 31)
-    quoting = csv.QUOTE_MINIMAL if contract.quote else csv.QUOTE_NONE
     lines = io.StringIO(text, newline="")
-    return csv.reader(lines, delimiter=delimiter, quotechar=contract.quote or None, quoting=quoting, doublequote=True, strict=strict)
+    if not contract.quote:
+        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=strict)
+    return csv.reader(lines, delimiter=delimiter, quotechar=contract.quote, strict=strict)
 
 
 # ---- Casts ----
@@ -424,6 +423,8 @@ def _exact(text: str, precision: int, scale: int) -> Decimal:
     """Only what fits without rounding."""
     if not re.fullmatch(_NUMBER, text):
         raise Refused(text)
+    if precision == 38 and "e" in text.lower():
+        raise NotImplementedError(f"{text}: an exponent where the type has all 38 digits")
     with localcontext() as context:
         context.prec = 1000
         try:
@@ -450,18 +451,18 @@ def _instant(text: str) -> datetime:
     *parts, fraction, zone = found.groups()
     if fraction and fraction[6:].strip("0"):
         raise NotImplementedError(f"{text}: digits behind the microseconds")
-    micros = int((fraction or "")[:6].ljust(6, "0"))
+    micros = timedelta(microseconds=int((fraction or "")[:6].ljust(6, "0")))
     try:
-        return _moment(text, *(int(part or 0) for part in parts), micros) - _offset(zone)
+        return _moment(text, *(int(part or 0) for part in parts)) + micros - _offset(zone)
     except OverflowError:
         raise NotImplementedError(f"{text}: a year that Python has not") from None
 
 
-def _moment(text: str, year: int, month: int, day: int, *time: int) -> datetime:
+def _moment(text: str, year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0) -> datetime:
     if year == 0:
         raise NotImplementedError(f"{text}: the year 0, which Python has not")
     try:
-        return datetime(year, month, day, *time)  # noqa: DTZ001  # UTC throughout
+        return datetime(year, month, day, hour, minute, second)
     except ValueError as error:
         raise Refused(text) from error
 
@@ -497,40 +498,37 @@ _FIELDS = {"y": "year", "M": "month", "d": "day", "H": "hour", "m": "minute", "s
 @lru_cache
 def _regex(pattern: str) -> re.Pattern[str]:
     """A pattern of java.time as a regular expression: numbers of years to seconds, quoted text, optional sections."""
-    out, seen, open_ended = "", set(), False
-    for token in re.findall(r"''|'(?:[^']|'')+'|([A-Za-z])\1*|.", pattern, re.DOTALL) and _tokens(pattern):
+    out, seen, depth, open_ended = "", set(), 0, False
+    for token in (m.group() for m in re.finditer(r"''|'(?:[^']|'')+'|([A-Za-z])\1*|.", pattern, re.DOTALL)):
         if token in ("[", "]"):
             # Possessive, because java.time does not come back to an optional section.
             out += "(?:" if token == "[" else ")?+"
-        elif token[0] == "'":
-            out += re.escape(token[1:-1].replace("''", "'") or "'")
-            open_ended = False
-        elif token[0].isalpha():
+            depth += 1 if token == "[" else -1
+            continue
+        if token.isalpha():
             name, width = _FIELDS.get(token[0]), len(token)
-            if name is None or name in seen or open_ended or width != 4 and (name == "year" or width > 2):
+            wrong_width = width != 4 or depth if name == "year" else width > 2
+            if name is None or wrong_width or name in seen or open_ended:
                 raise NotImplementedError(f"{token} in the pattern {pattern}")
             seen.add(name)
             open_ended = width == 1
             out += f"(?P<{name}>[0-9]{{{'1,19' if open_ended else width}}})"
-        elif token in "{}#":
+            continue
+        if token in "{}#":
             raise NotImplementedError(f"{token} in the pattern {pattern}")
-        else:
-            out += re.escape(token)
-            open_ended = False
-    if "year" not in seen or re.search(r"\(\?:[^)]*\(\?P<year>", out):
-        raise NotImplementedError(f"{pattern}: no year, or an optional one")
+        quoted = token.startswith("'") and len(token) > 2
+        out += re.escape(token[1:-1].replace("''", "'") if quoted else token[0])
+        open_ended = False
+    if "year" not in seen:
+        raise NotImplementedError(f"{pattern}: no year")
     return re.compile(out, re.IGNORECASE | re.DOTALL)
-
-
-def _tokens(pattern: str) -> list[str]:
-    return [m.group() for m in re.finditer(r"''|'(?:[^']|'')+'|([A-Za-z])\1*|.", pattern, re.DOTALL)]
 
 
 # ---- Silver and quarantine ----
 
 Values = Mapping[str, Any]
 Expression = Callable[[Mapping[str, str | None], Values], Any]
-"""(delivered texts, typed values and _file, _file_modified_at, _row, _extra) -> a value of the column's type. Refused: cannot be evaluated."""
+"""(delivered texts; typed values, _file, _file_modified_at, _row, _extra) -> a value of the column's type. Refused: it has none."""
 Aggregate = Callable[[Sequence[Values]], list[tuple[Any, ...]]]
 
 
@@ -627,9 +625,7 @@ def _is_header(raw: Mapping[str, str | None], contract: Contract) -> bool:
     return bool(present) and all(cell.strip(" ").casefold() in names[name] for name, cell in present.items())
 
 
-def _values(
-    row: BronzeRow, raw: Mapping[str, str | None], contract: Contract, logic: Logic
-) -> tuple[dict[str, Any], dict[str, str]]:
+def _values(row: BronzeRow, raw: Mapping[str, str | None], contract: Contract, logic: Logic) -> tuple[dict[str, Any], dict[str, str]]:
     """Silver's values, None where there is none, and the columns that failed with the rule that says so."""
     typed: dict[str, Any] = {"_file": row.file, "_file_modified_at": row.modified_at, "_row": row.row, "_extra": row.extra}
     failed: dict[str, str] = {}
@@ -662,20 +658,18 @@ def _breaches(column: Column, value: Any, failed: str | None) -> Iterator[Reason
             yield "required", column.name
         return
     options = column.options
-    if any(value < _bound(options[key], column.kind) for key in ("minimum",) if key in options) or any(
-        value <= _bound(options[key], column.kind) for key in ("exclusiveMinimum",) if key in options
-    ):
-        yield "minimum", column.name
-    if any(value > _bound(options[key], column.kind) for key in ("maximum",) if key in options) or any(
-        value >= _bound(options[key], column.kind) for key in ("exclusiveMaximum",) if key in options
-    ):
-        yield "maximum", column.name
-    if "minLength" in options and len(value) < options["minLength"]:
-        yield "minLength", column.name
-    if "maxLength" in options and len(value) > options["maxLength"]:
-        yield "maxLength", column.name
-    if "pattern" in options and not _expression(options["pattern"]).fullmatch(value):
-        yield "pattern", column.name
+    broken = {
+        "minimum": lambda limit: value < _bound(limit, column.kind),
+        "exclusiveMinimum": lambda limit: value <= _bound(limit, column.kind),
+        "maximum": lambda limit: value > _bound(limit, column.kind),
+        "exclusiveMaximum": lambda limit: value >= _bound(limit, column.kind),
+        "minLength": lambda limit: len(value) < limit,
+        "maxLength": lambda limit: len(value) > limit,
+        "pattern": lambda pattern: not _expression(pattern).fullmatch(value),
+    }
+    for option, is_broken in broken.items():
+        if option in options and is_broken(options[option]):
+            yield {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}.get(option, option), column.name
     if column.enum and value not in [cast(str(e), column.kind) for e in column.enum]:
         yield "enum", column.name
 
@@ -764,9 +758,7 @@ def silver_tuple(row: SilverRow, contract: Contract) -> tuple[Any, ...]:
     return (*row.values.values(), row.file, *([row.modified_at] if contract.dated else []), row.row)
 
 
-def _of_table(
-    table: Path, expected: Iterable[tuple[Any, ...]], columns: Sequence[str], schema: list[tuple[str, str]] | None
-) -> list[str]:
+def _of_table(table: Path, expected: Iterable[tuple[Any, ...]], columns: Sequence[str], schema: list[tuple[str, str]] | None) -> list[str]:
     name, rows = f"{table.parent.name}/{table.name}", list(expected)
     if not (table / "_delta_log").is_dir():
         return [f"{name}: there is no such table, {len(rows)} rows are missing"] if rows else []
@@ -792,7 +784,7 @@ def _plain(value: Any) -> Any:
         return tuple(sorted((name, _plain(part)) for name, part in value.items()))
     if isinstance(value, list):
         plain = [_plain(part) for part in value]
-        return tuple(sorted(plain) if all(isinstance(part, tuple) and len(part) == 2 for part in plain) else plain)  # noqa: PLR2004
+        return tuple(sorted(plain) if all(isinstance(part, tuple) and len(part) == 2 for part in plain) else plain)
     return value
 
 

@@ -18,10 +18,11 @@ from tests.conftest import ORDERS, ROOT
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
+    made = tmp_path / "a höme with spaces"
     for folder in ("conf", "data/raw", "checkpoints"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "conf/orders.yaml").write_text(ORDERS)
-    return tmp_path
+        (made / folder).mkdir(parents=True)
+    (made / "conf/orders.yaml").write_text(ORDERS)
+    return made
 
 
 def call(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -62,6 +63,13 @@ def test_an_unknown_dataset_names_those_that_exist(home: Path) -> None:
     done = call(home, "run", "order")
     assert done.returncode == 2
     assert "orders" in done.stderr
+
+
+def test_a_missing_landing_folder_is_one_line_and_not_nothing_to_do(home: Path) -> None:
+    (home / "data/raw").rmdir()
+    done = call(home, "run")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "does not exist; nothing was read" in done.stderr
 
 
 def test_a_home_without_contracts_says_so(tmp_path: Path) -> None:

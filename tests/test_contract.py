@@ -221,7 +221,7 @@ REFUSED = [
     (lambda d: d.gold.update(physicalName="gold/../silver/orders"), "neither absolute nor with .."),
     (lambda d: d.gold.update(physicalName="/data/gold/x"), "neither absolute nor with .."),
     (lambda d: d.gold.update(physicalName="gold/Per Day"), "gold/Per Day: a table's name is lower-case letters"),
-    (lambda d: d.gold.update(physicalName="gold/silver_x"), "are taken by `streaming-jobs sql`"),
+    (lambda d: d.gold.update(physicalName="gold/silver_x"), "are kept for the other tables"),
     (lambda d: table(d, "per_day"), "gold/per_day is written by 2 objects; rename all but one."),
     # Bronze.
     (lambda d: d.bronze.update(properties=[]), "bronze raw_orders: has no properties"),
@@ -714,7 +714,7 @@ def test_an_unknown_dataset_is_answered_with_those_there_are(tmp_path):
 
 def test_no_contract_at_all_is_answered_with_what_to_do(tmp_path):
     for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(UsageError, match=r"holds no contract, .* Write .*, or `streaming-jobs contract draft FILE`"):
+        with pytest.raises(UsageError, match=r"holds no contract, .* Write .*, or copy one of conf/examples"):
             load_all(folder)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 
+from deltalake import DeltaTable
+
 from streaming_jobs.ledger import FileRow, RunRow
+from streaming_jobs.operations import files
 from tests.conftest import HEADER, ORDERS, Home, assert_rows, assert_same
 
 SILVER = "id string, state string, at string, amount string, _file string, _row bigint"
@@ -274,6 +277,40 @@ def test_a_lost_silver_checkpoint_ends_in_the_same_tables(home: Home) -> None:
     assert_rows(home.table("silver/orders").select("id", "state"), [("1", "open"), ("3", "paid")], "id string, state string")
     assert home.table("quarantine/orders").count() == 1
     assert_rows(home.table("gold/by_state"), [("open", 1, "1.00"), ("paid", 1, "1.00")], GOLD)
+
+
+PARTITIONED = ORDERS.replace("      - {name: state, logicalType: string}", "      - {name: state, logicalType: string, partitioned: true}")
+
+
+def test_a_lost_checkpoint_of_an_emptied_table_leaves_nothing_behind_and_keeps_the_partitions(home: Home) -> None:
+    home.contract(PARTITIONED)
+    home.land("a.csv", "1,open,2026-01-01,1.00", "2,open,never,1.00")
+    home.ok()
+    assert home.table("quarantine/orders").count() == 1
+    home.land("a.csv", header=HEADER)
+    assert home.run().exit_code == 3  # held back: it would lose every row
+    files.accept("a.csv", home.contracts(), home.settings)
+    home.ok("bronze")
+    shutil.rmtree(home.path / "checkpoints" / "silver")
+    shutil.rmtree(home.path / "checkpoints" / "gold")
+    home.ok()
+    assert {n: home.table(n).count() for n in ("silver/orders", "quarantine/orders", "gold/by_state")} == {
+        "silver/orders": 0,
+        "quarantine/orders": 0,
+        "gold/by_state": 0,
+    }
+    home.land("b.csv", "1,open,2026-01-01,1.00")
+    home.ok()
+    assert DeltaTable(str(home.settings.table("silver/orders"))).metadata().partition_columns == ["state"]
+
+
+def test_a_row_that_goes_away_leaves_silver_though_the_contract_would_refuse_it_today(home: Home) -> None:
+    home.land("a.csv", "1,open,2026-01-01,1.00", "2,open,2026-01-01,50.00")
+    home.ok()
+    home.contract(ORDERS.replace("minimum: 0", "minimum: 0, maximum: 9"))
+    home.land("a.csv", "1,open,2026-01-01,1.00")
+    home.ok()
+    assert_rows(home.table("silver/orders").select("id"), [("1",)], "id string")
 
 
 def test_a_lost_gold_checkpoint_does_not_keep_groups_that_went_away(home: Home) -> None:

@@ -70,7 +70,7 @@ def _draft(schema: dict[str, Any], place: Place) -> _Draft | None:
         here.wrong(f"gold/{name}: a table's name is lower-case letters, digits and _, a letter first")
         return None
     if name.startswith(_TAKEN):
-        here.wrong(f"gold/{name}: names starting {', '.join(_TAKEN)} are taken by `streaming-jobs sql`")
+        here.wrong(f"gold/{name}: names starting {', '.join(_TAKEN)} are kept for the other tables")
     found = custom.values(schema, "gold object", place)
     for key in ("quality", "relationships"):
         if schema.get(key):

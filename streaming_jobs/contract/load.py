@@ -72,8 +72,7 @@ def examine_all(conf: Path, datasets: Sequence[str] = ()) -> tuple[Examined, ...
     files = {f.stem: f for f in sorted(conf.glob("*.yaml")) if f.name != SETTINGS}
     if not files:
         raise UsageError(
-            f"{conf} holds no contract, so there is nothing to do. Write {conf / '<dataset>.yaml'}, "
-            "or `streaming-jobs contract draft FILE` from a sample CSV."
+            f"{conf} holds no contract, so there is nothing to do. Write {conf / '<dataset>.yaml'}, or copy one of conf/examples."
         )
     for name in datasets:
         if name not in files:

@@ -1,53 +1,37 @@
 """What a file's bytes say before Spark sees them: one pass, 1 MB at a time, constant memory, no JVM.
 
 A probe ends in Facts, which tell Bronze how to read the file, or in a Refusal, which tells the
-operator why it is not read. It never raises for a file's content.
+operator why it is not read. It never raises for a file's content, nor for trouble with one file.
+
+Where several things are wrong with a file the first of these is told: format, encoding, header, records.
 """
 
 from __future__ import annotations
 
-import bz2
 import codecs
 import csv
-import hashlib
 import io
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from streaming_jobs.contract import Landing, RawColumn
 from streaming_jobs.header import Mapping, match
+from streaming_jobs.probe.content import CHUNK, MAX_EXPANSION, Content, Unreadable
+from streaming_jobs.probe.encoding import Encodings, codec, is_wide
+from streaming_jobs.probe.records import MAX_CELL_BYTES, MAX_CELL_LINES, Records, Swallowed
 
-CHUNK = 1 << 20  # bytes
+__all__ = [
+    "CHUNK", "DELIMITERS", "MAX_CELL_BYTES", "MAX_CELL_LINES", "MAX_EXPANSION", "MAX_HEADER_COLUMNS",
+    "Facts", "Refusal", "count_records", "probe", "probe_all", "stamp",
+]  # fmt: skip
+
 MAX_HEADER_COLUMNS = 10_000  # Spark's reader stops at 20 480
-MAX_CELL_LINES = 1_000  # lines in one quoted cell; more looks like a quote nobody closed
-MAX_EXPANSION = 200  # times: unpacked bytes per packed byte; real CSV packs 5 to 30 times
 DELIMITERS = (",", ";", "\t", "|")
-
-_MAGIC = {
-    b"\x1f\x8b": "gzip",
-    b"PK\x03\x04": "a zip archive or a spreadsheet",
-    b"BZh": "bzip2",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\xfd7zXZ": "xz",
-    b"PAR1": "Parquet",
-    b"%PDF": "a PDF",
-    b"\xd0\xcf\x11\xe0": "an old spreadsheet",
-}
-_BOMS = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-_CONTROL = bytes(set(range(32)) - {9, 10, 12, 13, 27})
-_UNPACKED = (".gz", ".bz2")
-_OTHER_PACKED = (".zst", ".lz4", ".snappy", ".deflate", ".xz", ".zip")
+_HEAD = 1 << 20  # bytes that hold the header line
 
 
 @dataclass(frozen=True)
@@ -62,11 +46,16 @@ class Facts:
     delimiter: str
     header: tuple[str, ...]  # as delivered, trimmed; empty when the file has no line at all
     mapping: Mapping
+    final_newline: bool = True  # a fact, not a fault: a file cut off at a cell's end has none either
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """One file that cannot be read as its contract says; size and modified_at as probed, None when it is gone."""
+    """One file that cannot be read as its contract says.
+
+    size and modified_at as probed; None for what may pass without a change of the file (gone, being
+    written, no permission, a disk error): such a file is looked at again.
+    """
 
     path: str
     reason: str
@@ -75,8 +64,11 @@ class Refusal:
     sha256: str | None = None
 
 
-class _Unreadable(Exception):
-    """Carries the reason out of the pass."""
+@dataclass(frozen=True)
+class _Header:
+    delimiter: str
+    names: tuple[str, ...]
+    mapping: Mapping
 
 
 def probe_all(folder: Path, paths: Sequence[str], landing: Landing, columns: Sequence[RawColumn], threads: int) -> list[Facts | Refusal]:
@@ -87,34 +79,30 @@ def probe_all(folder: Path, paths: Sequence[str], landing: Landing, columns: Seq
 
 def probe(folder: Path, path: str, landing: Landing, columns: Sequence[RawColumn]) -> Facts | Refusal:
     """Probe one file; `path` is relative to `folder`."""
-    file = folder / path
     try:
-        before = stamp(file)
-        _refuse_other_formats(file)
-        digest = _digest(file)
-        encoding = _encoding(file, landing)
-        head = _head(file, encoding)
-        delimiter, header, mapping = _header(head, landing, columns)
-        if landing.quote:
-            _refuse_open_quotes(file, encoding, landing, delimiter)
-        after = stamp(file)
-    except FileNotFoundError:
+        return _probe(folder / path, path, landing, columns)
+    except (FileNotFoundError, NotADirectoryError):
         return Refusal(path, "gone before it could be read")
     except PermissionError:
-        return Refusal(path, "permission denied; make the file readable for this user", *_stamp_or_none(file))
-    except _Unreadable as unreadable:
-        return Refusal(path, str(unreadable), *before, _digest(file))
-    if before != after:
-        return Refusal(path, "still being written; the next run reads it", None, None)
-    return Facts(path, *after, digest, encoding, delimiter, header, mapping)
+        return Refusal(path, "permission denied; make the file readable for this user, the next run reads it")
+    except IsADirectoryError:
+        return Refusal(path, "a folder, not a file; remove it or rename it")
+    except OSError as error:
+        return Refusal(path, f"cannot be read from disk: {error.strerror or error}; check the disk or mount, the next run tries again")
 
 
 def count_records(folder: Path, facts: Facts, landing: Landing) -> int:
-    """Data records of a file, by Python's csv module; blank lines do not count."""
-    with _text(folder / facts.path, facts.encoding) as lines:
-        rows = csv.reader(lines, **_dialect(landing, facts.delimiter))
-        _lift_field_limit()
-        return max(0, sum(1 for row in rows if row) - (1 if landing.header else 0))
+    """Data records of a file that was probed, as many as Spark's reader yields. Reads the file once more."""
+    if not facts.header:
+        return 0
+    with Content(folder / facts.path) as content:
+        pieces = content.pieces()
+        start = next(pieces, b"")
+        scan = _Scan(landing, facts.encoding, start, _Header(facts.delimiter, facts.header, facts.mapping), count=True)
+        scan.feed(start)
+        for piece in pieces:
+            scan.feed(piece)
+        return max(0, scan.finish() - landing.header)
 
 
 def stamp(file: Path) -> tuple[int, datetime]:
@@ -123,243 +111,156 @@ def stamp(file: Path) -> tuple[int, datetime]:
     return info.st_size, datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=info.st_mtime_ns // 1000)
 
 
-def _stamp_or_none(file: Path) -> tuple[int | None, datetime | None]:
-    try:
-        return stamp(file)
-    except OSError:
-        return None, None
+def _probe(file: Path, path: str, landing: Landing, columns: Sequence[RawColumn]) -> Facts | Refusal:
+    before = stamp(file)
+    with Content(file) as content:
+        found: tuple[str, _Header, bool] | str
+        try:
+            found = _examine(file, content, landing, columns)
+        except Unreadable as unreadable:
+            found = str(unreadable)
+        content.finish()
+        sha256 = content.digest.hexdigest()
+    if stamp(file) != before or content.size != before[0]:
+        return Refusal(path, "still being written; the next run reads it")
+    if isinstance(found, str):
+        return Refusal(path, found, *before, sha256)
+    encoding, header, final_newline = found
+    return Facts(path, *before, sha256, encoding, header.delimiter, header.names, header.mapping, final_newline)
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _examine(file: Path, content: Content, landing: Landing, columns: Sequence[RawColumn]) -> tuple[str, _Header, bool]:
+    """The pass: encoding, header, whether the content ends in a line end. Raises Unreadable.
+
+    Header and records are read in the encoding that the head of the file suggests; should a later byte
+    speak against it, they are read again in the right one.
+    """
+    pieces = content.pieces()
+    start = next(pieces, b"")
+    encodings = Encodings((landing.encoding, *landing.fallback_encodings), start)
+    head, size, end = [start], len(start), start[-4:]
+    encodings.feed(start)
+    while size < _HEAD and (piece := next(pieces, b"")):
+        encodings.feed(piece)
+        head.append(piece)
+        size, end = size + len(piece), (end + piece)[-4:]
+    guess = encodings.settle()
+    header = _header(b"".join(head)[:_HEAD], size > _HEAD, guess, landing, columns)
+    scan = None if isinstance(header, str) else _Scan(landing, guess, start, header)
+    for piece in head:
+        if scan:
+            scan.feed(piece)
+    for piece in pieces:
+        encodings.feed(piece)
+        if scan:
+            scan.feed(piece)
+        end = (end + piece)[-4:]
+    encoding = encodings.finish()
+    if encoding != guess:
+        header = _header(b"".join(head)[:_HEAD], size > _HEAD, encoding, landing, columns)
+    if isinstance(header, str):
+        raise Unreadable(header)
+    if scan is None or scan.key != _Scan(landing, encoding, start, header).key:
+        scan = _Scan(landing, encoding, start, header)
+        with Content(file) as again:
+            for piece in again.pieces():
+                scan.feed(piece)
+    scan.finish()
+    if scan.problem:
+        raise Unreadable(scan.problem)
+    return encoding, header, end.decode(codec(encoding, start), "replace").endswith(("\n", "\r"))
 
 
-def _refuse_other_formats(file: Path) -> None:
-    if file.suffix in _OTHER_PACKED:
-        raise _Unreadable(f"{file.suffix} files are not read; deliver plain CSV, .gz or .bz2")
-    with file.open("rb") as stream:
-        start = stream.read(8)
-    kind = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
-    packed = {".gz": "gzip", ".bz2": "bzip2"}.get(file.suffix)
-    if packed and kind != packed and start:
-        raise _Unreadable(f"named {file.suffix} but not {packed}; deliver it under its right name")
-    if kind and kind != packed:
-        hint = {"gzip": "; name it .csv.gz", "bzip2": "; name it .csv.bz2"}.get(kind, "; deliver it as CSV")
-        raise _Unreadable(f"not text: the content is {kind}{hint}")
+class _Scan:
+    """Feeds Records: with the bytes themselves where that is possible, else with the text.
 
+    problem: the reason that Records gave, kept so that a fault of the encoding found later is told first.
+    """
 
-def _bytes(file: Path) -> Iterator[bytes]:
-    """The unpacked content in chunks. Raises _Unreadable for a damaged or oversized archive."""
-    if file.suffix not in _UNPACKED:
-        with file.open("rb") as stream:
-            while chunk := stream.read(CHUNK):
-                yield chunk
-        return
-    limit = max(file.stat().st_size * MAX_EXPANSION, 64 * CHUNK)
-    out = 0
-    for chunk in _unpack(file):
-        out += len(chunk)
-        if out > limit:
-            raise _Unreadable(f"unpacks to more than {MAX_EXPANSION} times its size; unpack it by hand if that is right")
-        yield chunk
+    def __init__(self, landing: Landing, encoding: str, start: bytes, header: _Header, *, count: bool = False) -> None:
+        options: dict[str, Any] = {"width": len(header.names), "count": count}
+        self.problem: str | None = None
+        self._start: str | bytes
+        self._feed: Callable[[Any], None]
+        self._records: Records[bytes] | Records[str]
+        if not is_wide(encoding) and (header.delimiter + landing.quote + landing.escape).isascii():
+            self.key: tuple[str | None, str, int] = (None, header.delimiter, len(header.names))
+            in_bytes = Records(landing, header.delimiter, bytes, **options)
+            self._records, self._start, self._feed = in_bytes, codecs.BOM_UTF8 if encoding == "utf-8" else b"", in_bytes.feed
+        else:
+            self.key = (encoding, header.delimiter, len(header.names))
+            in_text = Records(landing, header.delimiter, str, **options)
+            decoder = codecs.getincrementaldecoder(codec(encoding, start))("replace")
+            self._records, self._start, self._feed = in_text, "\ufeff", in_text.feed
+            self._decode = decoder.decode
 
-
-def _unpack(file: Path) -> Iterator[bytes]:
-    new: Callable[[], zlib._Decompress | bz2.BZ2Decompressor] = (
-        (lambda: zlib.decompressobj(wbits=31)) if file.suffix == ".gz" else bz2.BZ2Decompressor
-    )
-    with file.open("rb") as stream:
-        data, unpacker = stream.read(CHUNK), new()
-        if not data:
+    def feed(self, piece: bytes) -> None:
+        if self.problem:
             return
-        while True:
-            try:
-                chunk = unpacker.decompress(data, CHUNK)
-            except (zlib.error, OSError, ValueError) as error:
-                raise _Unreadable(f"damaged {file.suffix} archive: {error}") from None
-            if chunk:
-                yield chunk
-            if unpacker.eof:
-                data = unpacker.unused_data or stream.read(CHUNK)
-                if not data:
-                    return
-                unpacker = new()  # several members one after the other are one file
-                continue
-            data = unpacker.unconsumed_tail if isinstance(unpacker, zlib._Decompress) else b""
-            if not data and getattr(unpacker, "needs_input", True):
-                data = stream.read(CHUNK)
-                if not data and not chunk:
-                    raise _Unreadable(f"truncated {file.suffix} archive; deliver it again")
+        text: Any = piece if self.key[0] is None else self._decode(piece)
+        if text:
+            text, self._start = text.removeprefix(self._start), text[:0]
+        try:
+            self._feed(text)
+        except Swallowed as swallowed:
+            self.problem = str(swallowed)
+
+    def finish(self) -> int:
+        try:
+            if not self.problem:
+                self._records.finish()
+        except Swallowed as swallowed:
+            self.problem = str(swallowed)
+        return self._records.records
 
 
-def _encoding(file: Path, landing: Landing) -> str:
-    """The first of the contract's encodings in which every byte is valid text."""
-    with file.open("rb") as stream:
-        start = stream.read(4)
-    bom = next((name for mark, name in _BOMS.items() if start.startswith(mark)), None)
-    tried = (landing.encoding, *landing.fallback_encodings)
-    if bom and file.suffix not in _UNPACKED and bom != "utf-8" and not any(t.startswith(bom) for t in tried):
-        raise _Unreadable(f"{bom.upper()} by its byte-order mark, the contract says {landing.encoding}; add it to fallbackEncodings")
-    problems = []
-    for encoding in tried:
-        problem = _invalid(file, encoding)
-        if problem is None:
-            return encoding
-        problems.append(f"not {encoding}: {problem}")
-    raise _Unreadable("; ".join(problems))
-
-
-def _codec(file: Path, encoding: str) -> str:
-    """Python's name for an encoding as Java reads it: UTF-16 and UTF-32 without a byte-order mark are big-endian there."""
-    if encoding in ("utf-16", "utf-32"):
-        start = next(_bytes(file), b"")[:4]
-        if not any(start.startswith(mark) for mark, name in _BOMS.items() if name == encoding):
-            return f"{encoding}-be"
-    return encoding
-
-
-def _invalid(file: Path, encoding: str) -> str | None:
-    """Why the content is not text in this encoding: the first offending offset, or control characters."""
-    decoder = codecs.getincrementaldecoder(_codec(file, encoding))("strict")
-    single = not encoding.startswith(("utf-16", "utf-32"))
-    offset = control = total = 0
-    pending = False
-    for chunk in _bytes(file):
-        if single:
-            if (at := chunk.find(0)) >= 0:
-                return f"NUL byte at offset {offset + at}, binary or UTF-16"
-            control += len(chunk) - len(chunk.translate(None, _CONTROL))
-        if not (single and chunk.isascii() and not pending):
-            try:
-                text = decoder.decode(chunk)
-            except UnicodeDecodeError as error:
-                return f"invalid byte at offset {offset + max(error.start, 0)}"
-            if not single and "\0" in text:
-                return f"NUL character near offset {offset}"
-            pending = bool(decoder.getstate()[0])
-        offset += len(chunk)
-        total += len(chunk)
-    try:
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return "ends in the middle of a character"
-    return f"{control} control characters in {total} bytes, binary" if control > total * 0.01 else None
-
-
-def _head(file: Path, encoding: str) -> str:
-    """The first megabyte as text, without a byte-order mark."""
-    decoder = codecs.getincrementaldecoder(_codec(file, encoding))("replace")
-    chunks = _bytes(file)
-    head = next(chunks, b"")
-    chunks.close()  # type: ignore[attr-defined]  # a generator: closes its file
-    return decoder.decode(head).removeprefix("\ufeff")
-
-
-def _header(head: str, landing: Landing, columns: Sequence[RawColumn]) -> tuple[str, tuple[str, ...], Mapping]:
-    """Delimiter, header and what its names mean. The contract's delimiter is taken whenever it fits."""
+def _header(head: bytes, cut: bool, encoding: str, landing: Landing, columns: Sequence[RawColumn]) -> _Header | str:
+    """Delimiter, header and what its names mean, or why it cannot be used. The contract's delimiter is taken whenever it fits."""
     if not landing.header:
         names = tuple(c.name for c in columns)
-        return landing.delimiter, names, match(names, columns)
-    if not head.strip("\r\n"):
-        return landing.delimiter, (), match((), ())
-    first = _split(head, landing, landing.delimiter)
-    mapping = match(first, columns)
+        return _Header(landing.delimiter, names, match(names, columns))
+    text = codecs.getincrementaldecoder(codec(encoding, head))("replace").decode(head).removeprefix("\ufeff")
+    if not text.strip("\r\n"):
+        return f"no header line in the first {_HEAD >> 20} MB" if cut else _Header(landing.delimiter, (), match((), ()))
+    names, problem = _names(text, cut, landing, landing.delimiter)
+    if problem:
+        return problem
+    mapping = match(names, columns)
     if mapping.problem is None:
-        return landing.delimiter, first, mapping
-    others = [
-        (d, names) for d in DELIMITERS if d != landing.delimiter and match(names := _split(head, landing, d), columns).problem is None
-    ]
-    if len(others) == 1:
-        delimiter, names = others[0]
-        return delimiter, names, match(names, columns)
-    raise _Unreadable(mapping.problem)
+        return _Header(landing.delimiter, names, mapping)
+    others = [(d, *_names(text, cut, landing, d)) for d in DELIMITERS if d != landing.delimiter]
+    fitting = [(d, n) for d, n, wrong in others if wrong is None and match(n, columns).problem is None]
+    if len(fitting) == 1:
+        delimiter, names = fitting[0]
+        return _Header(delimiter, names, match(names, columns))
+    return mapping.problem + _hint(names, [(d, n) for d, n, wrong in others if wrong is None], columns)
 
 
-def _split(head: str, landing: Landing, delimiter: str) -> tuple[str, ...]:
-    _lift_field_limit()
-    rows = csv.reader(io.StringIO(head, newline=""), **_dialect(landing, delimiter))
-    names = next((row for row in rows if row), [])
+def _names(text: str, cut: bool, landing: Landing, delimiter: str) -> tuple[tuple[str, ...], str | None]:
+    lines = io.StringIO(text, newline="")
+    try:
+        names = next((row for row in csv.reader(lines, **_dialect(landing, delimiter)) if row), [])
+    except csv.Error as error:
+        return (), f"the header line cannot be read: {error}"
+    if cut and lines.tell() == len(text):
+        return (), f"the header line does not end within {_HEAD >> 20} MB; is its quote closed?"
     if len(names) > MAX_HEADER_COLUMNS:
-        raise _Unreadable(f"{len(names)} columns in the header; at most {MAX_HEADER_COLUMNS} are read")
-    return tuple(name.strip() for name in names)
+        return (), f"{len(names)} columns in the header; at most {MAX_HEADER_COLUMNS} are read"
+    return tuple(name.strip() for name in names), None
 
 
-def _refuse_open_quotes(file: Path, encoding: str, landing: Landing, delimiter: str) -> None:
-    """Find a quote that swallows records. Parity first, on bytes; the exact parse only where that looks wrong."""
-    if _quotes_look_right(_decoded(file, encoding), landing.quote):
-        return
-    lines_before = 0
-    with _text(file, encoding) as lines:
-        _lift_field_limit()
-        rows = csv.reader(_then(lines, "\n" + _SENTINEL), **_dialect(landing, delimiter))
-        last: list[str] = []
-        for row in rows:
-            if rows.line_num - lines_before > MAX_CELL_LINES:
-                raise _Unreadable(f"a quote opened near line {lines_before + 1} is not closed within {MAX_CELL_LINES} lines")
-            lines_before, last = rows.line_num, row
-        if last != [_SENTINEL]:
-            raise _Unreadable("a quote is opened and never closed; everything behind it would be one cell")
+def _hint(names: tuple[str, ...], others: Sequence[tuple[str, tuple[str, ...]]], columns: Sequence[RawColumn]) -> str:
+    """What the first line looks like instead."""
+    optional = [replace(c, required=False) for c in columns]
 
+    def known(header: tuple[str, ...]) -> int:
+        return len(match(header, optional).columns)
 
-_SENTINEL = "\ue000end\ue000"
-
-
-def _quotes_look_right(text: Iterable[bytes], quote: str) -> bool:
-    """True when quotes pair up and no pair encloses many lines. Doubled quotes toggle twice and do not disturb."""
-    mark = quote.encode()
-    inside, longest, held = False, 0, 0
-    for chunk in text:
-        pieces = chunk.split(mark)
-        if len(pieces) == 1:
-            held += chunk.count(b"\n") if inside else 0
-            longest = max(longest, held)
-            continue
-        if inside:
-            longest = max(longest, held + pieces[0].count(b"\n"))
-        within = pieces[1 + inside : -1 : 2]
-        if b"\n" in b"".join(within):
-            longest = max(longest, *(p.count(b"\n") for p in within))
-        inside ^= (len(pieces) - 1) % 2 == 1
-        held = pieces[-1].count(b"\n") if inside else 0
-        longest = max(longest, held)
-    return not inside and longest < 10
-
-
-def _decoded(file: Path, encoding: str) -> Iterator[bytes]:
-    """Content in an encoding where the quote is one byte of its own."""
-    if not encoding.startswith(("utf-16", "utf-32")):
-        yield from _bytes(file)
-        return
-    decoder = codecs.getincrementaldecoder(_codec(file, encoding))("replace")
-    for chunk in _bytes(file):
-        yield decoder.decode(chunk).encode("utf-8", "replace")
-
-
-class _Chunks(io.RawIOBase):
-    """The unpacked bytes as a stream that io.TextIOWrapper can read."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks, self._rest = chunks, b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        self._rest = self._rest or next(self._chunks, b"")
-        n = min(len(buffer), len(self._rest))
-        buffer[:n], self._rest = self._rest[:n], self._rest[n:]
-        return n
-
-
-def _text(file: Path, encoding: str) -> io.TextIOWrapper:
-    name = "utf-8-sig" if encoding == "utf-8" else _codec(file, encoding)
-    return io.TextIOWrapper(io.BufferedReader(_Chunks(_bytes(file)), CHUNK), name, "replace", newline="")
-
-
-def _then(lines: Iterable[str], last: str) -> Iterator[str]:
-    yield from lines
-    yield last
+    delimiter, most = max(((d, known(n)) for d, n in others), key=lambda other: other[1], default=("", 0))
+    if most > known(names):
+        shown = {"\t": "a tab", ";": "a semicolon", ",": "a comma"}.get(delimiter, repr(delimiter))
+        return f"; the delimiter looks like {shown}, which gives {most} of the contract's {len(columns)} columns"
+    return "" if known(names) else "; the first line must name the columns, unless the contract says header: false"
 
 
 def _dialect(landing: Landing, delimiter: str) -> dict[str, Any]:
@@ -369,10 +270,6 @@ def _dialect(landing: Landing, delimiter: str) -> dict[str, Any]:
         "quotechar": landing.quote or None,
         "quoting": csv.QUOTE_MINIMAL if landing.quote else csv.QUOTE_NONE,
         "doublequote": doubled,
-        "escapechar": None if doubled else landing.escape,
+        "escapechar": None if doubled or not landing.quote else landing.escape,
         "strict": False,
     }
-
-
-def _lift_field_limit() -> None:
-    csv.field_size_limit(1 << 31)

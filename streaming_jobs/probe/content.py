@@ -126,8 +126,8 @@ def _unpack(raw: Iterator[bytes], suffix: str) -> Iterator[bytes]:
         (lambda: zlib.decompressobj(wbits=31)) if suffix == ".gz" else bz2.BZ2Decompressor
     )
     unpacker, members, fresh = new(), 0, True
-    for data in raw:
-        more = True
+    for packed in raw:
+        data, more = packed, True
         while more:
             if fresh and members and suffix == ".bz2" and not data.startswith(b"BZh"[: len(data)]):
                 return

@@ -41,25 +41,22 @@ class Encodings:
     def __init__(self, tried: Sequence[str], start: bytes) -> None:
         self.start, self._tried = start, tried
         self._offset = self._control = 0
+        self._nul = False
         self._problems: list[str] = []
         mark = next(((name, means) for mark, name, means in _BOMS if start.startswith(mark)), None)
         possible = [name for name in tried if mark is None or name in mark[1]]
         if mark and not possible:
             raise Unreadable(
-                f"{mark[0].upper()} by its byte-order mark, the contract says {tried[0]}; add {mark[1][0]} to fallbackEncodings if that is right"
+                f"{mark[0].upper()} by its byte-order mark, the contract says {tried[0]}; "
+                f"add {mark[1][0]} to fallbackEncodings if that is right"
             )
-        if mark is None and b"\0" not in start and not all(map(is_wide, tried)):
-            possible = [name for name in possible if not is_wide(name)]
         self._decoders = {name: codecs.getincrementaldecoder(codec(name, start))("strict") for name in possible}
-
-    @property
-    def best(self) -> str:
-        return next(iter(self._decoders))
 
     def feed(self, piece: bytes) -> None:
         """Raises Unreadable when no encoding is left."""
         narrow = [name for name in self._decoders if not is_wide(name)]
         nul = piece.find(0) if narrow else -1
+        self._nul = self._nul or nul >= 0
         if narrow:
             self._control += len(piece) - len(piece.translate(None, _CONTROL))
         for name in list(self._decoders):
@@ -67,10 +64,18 @@ class Encodings:
             problem = self._invalid(name, piece if is_wide(name) or nul < 0 else piece[:nul])
             if problem is None and nul >= 0 and not is_wide(name):
                 at = self._offset + nul
-                problem = f"NUL byte at offset {at}; binary, or UTF-16: then add {'utf-16le' if at % 2 else 'utf-16be'} to fallbackEncodings"
+                problem = (
+                    f"NUL byte at offset {at}; binary, or UTF-16: then add {'utf-16le' if at % 2 else 'utf-16be'} to fallbackEncodings"
+                )
             if problem:
                 self._drop(name, problem)
         self._offset += len(piece)
+
+    def settle(self) -> str:
+        """The best guess once the head of the content is known: without a NUL in it the text is not wide."""
+        if not self._nul and not all(map(is_wide, self._decoders)):
+            self._decoders = {name: decoder for name, decoder in self._decoders.items() if not is_wide(name)}
+        return next(iter(self._decoders))
 
     def finish(self) -> str:
         """The first encoding in which the whole content is text. Raises Unreadable when there is none."""
@@ -82,7 +87,7 @@ class Encodings:
                 continue
             if not is_wide(name) and self._control > self._offset * _MAX_CONTROL:
                 self._drop(name, f"{self._control} control characters in {self._offset} bytes; binary?")
-        return self.best
+        return next(iter(self._decoders))
 
     def _invalid(self, name: str, piece: bytes) -> str | None:
         decoder = self._decoders[name]
@@ -96,7 +101,7 @@ class Encodings:
             hint = "" if "iso-8859-1" in self._tried else "; if it is iso-8859-1 add that to fallbackEncodings"
             return f"invalid byte 0x{byte:02X} at offset {at}{hint}"
         if is_wide(name) and "\0" in text:
-            return f"NUL characters after offset {self._offset - pending}; binary?" if not pending else "NUL characters; binary?"
+            return "NUL characters in the text; binary?"
         return None
 
     def _drop(self, name: str, problem: str) -> None:

@@ -2,8 +2,10 @@
 
 Spark's casts are more lenient than a contract may be. Where they would lose or invent something the
 value is not taken: a year or a year-month as a date, text behind a date, a time of day without a
-date (it would get today's), a decimal that only fits by rounding, NaN and Infinity, a number with a
-type suffix. White space around a value does not count, and nothing but white space is NULL.
+date (it would get today's), a fraction of a second below microseconds, a decimal that only fits by
+rounding, NaN and Infinity, a number with a type suffix or with digits of another script, a time
+in a named zone. White space around a value does not count, and nothing but white space is NULL;
+a STRING is taken as it is.
 """
 
 from __future__ import annotations
@@ -15,20 +17,24 @@ from pyspark.sql import functions as F
 
 from streaming_jobs.contract import SilverColumn
 
-_WHITE = " \t\r\n\f\v"
+WHITE = " \t\r\n\f\v"
 _DATE = r"\A\d{4}-\d{1,2}-\d{1,2}\z"
-_TIMESTAMP = r"\A\d{4}-\d{1,2}-\d{1,2}([ T]\d.*)?\z"
+_OFFSET = r"(Z|[+-]\d{1,2}(:?\d{2})?)"
+_TIMESTAMP = rf"\A\d{{4}}-\d{{1,2}}-\d{{1,2}}([ T]\d{{1,2}}:\d{{1,2}}(:\d{{1,2}}(\.\d{{1,6}}0*)?{_OFFSET}?)?)?\z"
+_WHOLE = r"\A[+-]?\d+\z"
+_WORD = r"\A[A-Za-z01]+\z"
 _FLOATING = r"\A[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\z"
 _INFINITE = ("Infinity", "-Infinity")
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 _MOST_DIGITS = 38
+_DECIMALS_BEFORE_EXPONENT = 10
 
 
 def text(raw: Column, kind: str) -> Column:
     """What is cast: the string itself for STRING, otherwise without surrounding white space; blank is NULL."""
     if kind == "STRING":
         return raw
-    return F.nullif(F.trim(raw, F.lit(_WHITE)), F.lit(""))
+    return F.nullif(F.trim(raw, F.lit(WHITE)), F.lit(""))
 
 
 def typed(raw: Column, column: SilverColumn) -> Column:
@@ -49,7 +55,7 @@ def typed(raw: Column, column: SilverColumn) -> Column:
         return F.when(~number.isin(*(F.lit(x).cast(kind) for x in _INFINITE)), number)
     if decimal := _DECIMAL.fullmatch(kind):
         return _exact(value, kind, int(decimal[1]), int(decimal[2]))
-    return value.try_cast(kind)
+    return F.when(value.rlike(_WORD if kind == "BOOLEAN" else _WHOLE), value.try_cast(kind))
 
 
 def failed(raw: Column, value: Column, kind: str) -> Column:
@@ -67,9 +73,13 @@ def expected(column: SilverColumn) -> str:
 
 
 def _exact(value: Column, kind: str, precision: int, scale: int) -> Column:
-    """The decimal, where the widest decimal with as many whole digits says the same."""
-    whole = precision - scale
+    """The decimal where nothing was rounded away: written out, it has no more decimals than the scale, zeros aside."""
     number = value.try_cast(kind)
-    if whole + scale == _MOST_DIGITS:
-        return number
-    return F.when(number == value.try_cast(f"DECIMAL({_MOST_DIGITS},{_MOST_DIGITS - whole})"), number)
+    written = value.rlike(rf"\A[+-]?(\d+\.?|\d*\.\d{{1,{scale}}}0*|\d+\.0*)\z" if scale else r"\A[+-]?\d+(\.0*)?\z")
+    wide = precision - scale
+    if wide > _MOST_DIGITS - _DECIMALS_BEFORE_EXPONENT:
+        return F.when(written, number)
+    # Few enough decimals that the widest decimal with as many whole digits holds them all, and tells.
+    exponent = value.rlike(rf"\A[+-]?\d{{1,20}}(\.\d{{0,{_DECIMALS_BEFORE_EXPONENT}}})?[eE]\+?\d{{1,2}}\z")
+    same = number == value.try_cast(f"DECIMAL({_MOST_DIGITS},{_MOST_DIGITS - wide})")
+    return F.when(written | (exponent & same), number)

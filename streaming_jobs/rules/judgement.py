@@ -159,8 +159,8 @@ def _is_header(contract: Contract) -> Column:
     columns = contract.bronze.columns
     named = F.lit(True)
     for column in columns:
-        names = [n.casefold() for n in (column.name, *column.synonyms)]
-        cell = F.lower(F.trim(_raw(column.name)))
+        names = [n.lower() for n in (column.name, *column.synonyms)]
+        cell = F.lower(F.trim(_raw(column.name), F.lit(casts.WHITE)))
         named = named & (cell.isNull() | cell.isin(*names))
     present = F.coalesce(*(_raw(c.name) for c in columns)).isNotNull()
     return present & named

@@ -77,7 +77,7 @@ def _without(rows: DataFrame, others: DataFrame, same: Sequence[str], *, after: 
 def decide(newest: DataFrame, gone: DataFrame | None, current: DataFrame, contract: Contract) -> DataFrame:
     """Give a verdict on every key of a batch.
 
-    newest: the newest valid arrival per key, Silver's columns and `_versions`. gone: valid rows that
+    newest: the newest valid arrival per key, Silver's columns and `_versions`. gone: rows with a key that
     left Bronze, keys and identity; None: none. current: Silver's rows, at least those of the keys.
     Result: one row per key: the keys, `_new`, `_old` (Silver's columns as a struct, or NULL),
     `_versions` and `_verdict`.
