@@ -13,19 +13,16 @@ the files are simply not ingested yet. A batch that comes again finds its files 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame, SparkSession
 
-from streaming_jobs import landing, ledger, pending, probe, sqltext, streams, tables
+from streaming_jobs import archive, landing, ledger, pending, probe, reading, sqltext, streams, tables
 from streaming_jobs.contract import Contract, Redelivery
 from streaming_jobs.errors import DamagedState
 from streaming_jobs.failpoints import hit
@@ -34,9 +31,6 @@ from streaming_jobs.ledger import FileRow, FileState, Status
 from streaming_jobs.probe import Facts, Refusal
 from streaming_jobs.run import Clock, Run, record
 from streaming_jobs.tables import Txn
-
-_ROWS_PER_FILE = 1 << 33  # monotonically_increasing_id keeps the partition above this bit
-_BYTES_PER_OUTPUT_FILE = 64 << 20
 
 
 @dataclass
@@ -49,7 +43,8 @@ class _Ingest:
     states: dict[str, FileState]
     last_id: int
     contract_changed_at: datetime
-    batch_id: int | None = field(default=None)
+    batch_id: int | None = None
+    twins: dict[str, str] = field(default_factory=dict)  # content hash -> a path that Bronze holds it under
 
     def next_id(self) -> int:
         self.last_id += 1
@@ -68,6 +63,8 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     names = streams.read_file_names(spark, ingest.folder, landing.name_filter(contract.landing), run.settings.max_files_per_batch)
     streams.run_available(names, _discovered(ingest), run.settings.checkpoint("bronze", contract.dataset), run.stop)
     _sweep(spark, ingest)
+    if run.settings.archive_ingested:
+        _archive(ingest)
 
 
 def create(spark: SparkSession, contract: Contract, run: Run) -> None:
@@ -75,23 +72,12 @@ def create(spark: SparkSession, contract: Contract, run: Run) -> None:
     table = run.settings.table(contract.bronze_table)
     tables.create(
         table,
-        tables.schema([(c.name, "STRING") for c in contract.bronze.columns] + _PROVENANCE),
+        tables.schema([(c.name, "STRING") for c in contract.bronze.columns] + reading.PROVENANCE),
         retention_days=run.settings.change_feed_retention_days,
         # Statistics on the payload cost 0.8 s of 2.8 s per 120 MB, and nothing prunes by it.
         statistics=("_file", "_ingest_id"),
     )
     tables.add_columns(spark, table, [(c.name, "STRING") for c in contract.bronze.columns])
-
-
-_PROVENANCE = [
-    ("_extra", "MAP<STRING,STRING>"),
-    ("_malformed", "STRING"),
-    ("_file", "STRING"),
-    ("_file_modified_at", "TIMESTAMP"),
-    ("_row", "BIGINT"),
-    ("_ingest_id", "BIGINT"),
-    ("_ingested_at", "TIMESTAMP"),
-]
 
 
 def _begin(contract: Contract, run: Run) -> _Ingest:
@@ -105,9 +91,10 @@ def _begin(contract: Contract, run: Run) -> _Ingest:
         )
     folder = settings.landing(contract.landing.folder)
     _recover(contract, run, folder, stored)
-    return _Ingest(
-        run, contract, folder, ledger.file_states(settings, dataset), ledger.last_ingest_id(settings, dataset), pending.changed_at(contract)
-    )
+    states = ledger.file_states(settings, dataset)
+    twins = {s.loaded.sha256: path for path, s in states.items() if s.loaded and s.loaded.sha256}
+    last_id = ledger.last_ingest_id(settings, dataset)
+    return _Ingest(run, contract, folder, states, last_id, pending.changed_at(contract), twins=twins)
 
 
 def _recover(contract: Contract, run: Run, folder: Path, stored: int) -> None:
@@ -121,8 +108,7 @@ def _recover(contract: Contract, run: Run, folder: Path, stored: int) -> None:
         return
     gone = [i for i in intents if not (folder / i.path).exists()]
     if gone:
-        reason = "planned for a run that died, and gone since"
-        _decide_rows(run, contract, [replace(i, status=Status.MISSING, reason=reason, decided_at=ledger.now()) for i in gone])
+        _decide_rows(run, contract, [replace(i, status=Status.REJECTED, reason=ledger.VANISHED, decided_at=ledger.now()) for i in gone])
 
 
 def _discovered(ingest: _Ingest) -> streams.BatchFunction:
@@ -134,6 +120,11 @@ def _discovered(ingest: _Ingest) -> streams.BatchFunction:
         names = {_relative(row.path, ingest.folder) for row in batch.collect()}
         entries = tuple(e for e in landing.list_folder(ingest.folder) if e.path in names)
         found = landing.compare(entries, ingest.states, ingest.contract.landing, ingest.contract_changed_at)
+        # Not listed and yet there: below a link to a folder, which Spark follows and we do not.
+        lost = [path for path in names - {e.path for e in entries} - ingest.states.keys() if not (ingest.folder / path).exists()]
+        new_id = ingest.next_id()
+        claimed = sorted(path for path in lost if landing.claims(ingest.contract.landing, path))
+        _decide(ingest, [_refused(ingest, new_id, Refusal(path, ledger.VANISHED)) for path in claimed])
         _ingest(batch.sparkSession, ingest, found.candidates)
         ingest.batch_id = None
 
@@ -154,6 +145,20 @@ def _sweep(spark: SparkSession, ingest: _Ingest) -> None:
         _ingest(spark, ingest, chunk)
 
 
+def _archive(ingest: _Ingest) -> None:
+    """Put ingested files away. The ledger knows first, so that a file on its way is never taken for missing."""
+    found = landing.compare(landing.list_folder(ingest.folder), ingest.states, ingest.contract.landing, ingest.contract_changed_at)
+    if not found.ingested:
+        return
+    new_id = ingest.next_id()
+    held = [ingest.states[e.path].last for e in found.ingested]
+    rows = [replace(row, reason=ledger.ARCHIVED, ingest_id=new_id, decided_at=ledger.now()) for row in held]
+    ledger.append_files(ingest.run.settings, rows, (f"files:{ingest.contract.dataset}:decision", new_id))
+    for entry in found.ingested:
+        archive.put_away(ingest.folder, entry.path, ingest.contract.dataset, new_id, ingest.run.settings)
+    _note(ingest, rows)
+
+
 def _ingest(spark: SparkSession, ingest: _Ingest, entries: Sequence[Entry]) -> None:
     """Probe files and do with each what its content and the contract say."""
     if not entries:
@@ -171,7 +176,8 @@ def _ingest(spark: SparkSession, ingest: _Ingest, entries: Sequence[Entry]) -> N
             decided.append(decision)
         else:
             state = ingest.states.get(found.path)
-            in_place = state and state.loaded and contract.bronze.on_redelivery is not Redelivery.APPEND
+            # Under `append` only what was read from a changing file is taken out again.
+            in_place = state and state.loaded and not (contract.bronze.on_redelivery is Redelivery.APPEND and state.loaded.sha256)
             (replaced if in_place else append).append(found)
     _decide(ingest, decided)
     for files, in_place in ((append, False), (replaced, True)):
@@ -192,6 +198,8 @@ def _without_reading(ingest: _Ingest, new_id: int, found: Facts) -> FileRow | No
         )  # fmt: skip
     if state.accepted and state.sha256 == found.sha256:
         return None
+    if held.sha256 is None:
+        return None  # nobody knows what was read: read it again, whatever the contract says of changed content
     if bronze.on_redelivery is Redelivery.REJECT:
         return _facts_row(ingest, new_id, found, Status.REJECTED, ledger.CHANGED_CONTENT)
     if bronze.on_redelivery is Redelivery.REPLACE and held.rows:
@@ -211,13 +219,16 @@ def _load(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], *, in_pl
     hit("bronze.intended")
     txn = Txn(_app(contract.dataset), new_id)
     try:
-        rows = read(spark, contract, ingest.folder, files, new_id)
-        if in_place:
+        rows = reading.read(spark, contract, ingest.folder, files, new_id)
+        if in_place and contract.bronze.on_redelivery is Redelivery.APPEND:
+            _take_back(spark, ingest, files, table, new_id)
+            tables.append(rows, table, txn)
+        elif in_place:
             tables.replace(rows, table, sqltext.any_of("`_file`", [f.path for f in files]), txn)
         elif any(f.header for f in files):
             tables.append(rows, table, txn)
     except (PySparkException, Py4JJavaError):
-        unreadable = dict(_unreadable(spark, ingest, files))
+        unreadable = dict(reading.unreadable(spark, contract, ingest.folder, files))
         if not unreadable:
             raise  # not the fault of a file
         refusals = [
@@ -233,6 +244,13 @@ def _load(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], *, in_pl
     replaced = sum((ingest.states[f.path].loaded or intents[0]).rows or 0 for f in files) if in_place else 0
     decided = _confirm(contract, run, ingest.folder, intents, clock, ingest.batch_id, replaced)
     _note(ingest, decided)
+
+
+def _take_back(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], table: Path, new_id: int) -> None:
+    """Delete the uncertain delivery of each file and leave its earlier ones."""
+    loaded = [state.loaded for f in files if (state := ingest.states[f.path]).loaded]
+    predicate = f"{sqltext.any_of('`_file`', [r.path for r in loaded])} AND {sqltext.any_of('`_ingest_id`', [r.ingest_id for r in loaded])}"
+    tables.delete(spark, table, predicate, Txn(f"{_app(ingest.contract.dataset)}:take-back", new_id))
 
 
 def _confirm(
@@ -294,89 +312,6 @@ FROM bronze WHERE _ingest_id = {ingest_id} GROUP BY _file
 """
 
 
-def read(spark: SparkSession, contract: Contract, folder: Path, files: Sequence[Facts], ingest_id: int) -> DataFrame:
-    """The records of files that were probed, as Bronze's rows: one per CSV data record, in file order by `_row`.
-
-    Columns are found by header name, never by position. A record with more or fewer cells than the
-    header keeps its raw text in `_malformed`. `_row` counts records of the file from 1.
-    """
-    groups = groupby(sorted((f for f in files if f.header), key=_shape), key=_shape)
-    frames = [_read_alike(spark, contract, folder, list(alike)) for _, alike in groups]
-    schema = tables.schema([(c.name, "STRING") for c in contract.bronze.columns] + _PROVENANCE[:5])
-    rows = frames[0] if frames else spark.createDataFrame([], schema)
-    for frame in frames[1:]:
-        rows = rows.unionByName(frame)
-    parts = max(1, math.ceil(sum(f.size for f in files) / _BYTES_PER_OUTPUT_FILE))
-    return rows.coalesce(parts).select(
-        "*", F.lit(ingest_id).cast("bigint").alias("_ingest_id"), F.lit(ledger.now()).cast("timestamp").alias("_ingested_at")
-    )
-
-
-def _read_alike(spark: SparkSession, contract: Contract, folder: Path, files: Sequence[Facts]) -> DataFrame:
-    """Read files of one encoding, delimiter and header in one scan, one file per partition."""
-    first, csv = files[0], contract.landing
-    positions = [f"_c{n}" for n in range(len(first.header))]
-    # An explicit schema of strings is applied by position; names come from our own reading of the header.
-    cells = (
-        spark.read.schema(", ".join(f"{p} STRING" for p in [*positions, "_corrupt"]))
-        .option("header", csv.header)
-        .option("sep", first.delimiter)
-        .option("encoding", first.encoding)
-        .option("quote", csv.quote)
-        .option("escape", csv.escape)
-        .option("multiLine", True)
-        .option("mode", "PERMISSIVE")
-        .option("columnNameOfCorruptRecord", "_corrupt")
-        .csv([streams.escape(str(folder / f.path)) for f in files])
-    )
-    at = dict(first.mapping.columns)
-    columns = [_cell(at.get(c.name)).alias(c.name) for c in contract.bronze.columns]
-    pairs = [value for name, position in first.mapping.extra for value in (F.lit(name), _cell(position))]
-    extra = F.create_map(*pairs) if pairs else F.lit(None)
-    return cells.select(
-        *columns,
-        extra.cast("map<string,string>").alias("_extra"),
-        F.col("_corrupt").alias("_malformed"),
-        _file_name(folder).alias("_file"),
-        F.col("_metadata.file_modification_time").alias("_file_modified_at"),
-        (F.monotonically_increasing_id().bitwiseAND(F.lit(_ROWS_PER_FILE - 1)) + 1).alias("_row"),
-    )
-
-
-def _file_name(folder: Path) -> Column:
-    """The path relative to the landing folder; `_metadata` percent-encodes it, a plus sign excepted."""
-    decoded = F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B")))
-    absolute = F.regexp_replace(decoded, "^file:/+", "/")
-    return F.substr(absolute, F.lit(len(f"{folder}/") + 1))
-
-
-def _cell(position: int | None) -> Column:
-    return F.lit(None).cast("string") if position is None else F.col(f"_c{position}")
-
-
-def _shape(found: Facts) -> tuple[str, str, tuple[str, ...]]:
-    return found.encoding, found.delimiter, found.header
-
-
-def _unreadable(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts]) -> Iterator[tuple[str, str]]:
-    """Find the files that Spark cannot read, with its reason, by halving; each half is read to the end."""
-    try:
-        read(spark, ingest.contract, ingest.folder, files, 0).write.format("noop").mode("overwrite").save()
-    except (PySparkException, Py4JJavaError) as error:
-        if len(files) == 1:
-            yield files[0].path, f"Spark cannot read it: {_cause(error)}"
-            return
-        half = len(files) // 2
-        yield from _unreadable(spark, ingest, files[:half])
-        yield from _unreadable(spark, ingest, files[half:])
-
-
-def _cause(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    causes = [line for line in lines if line.startswith("Caused by:")]
-    return (causes[-1].removeprefix("Caused by:").strip() if causes else lines[0])[:300]
-
-
 def _decide(ingest: _Ingest, rows: list[FileRow]) -> None:
     _decide_rows(ingest.run, ingest.contract, rows)
     _note(ingest, rows)
@@ -395,6 +330,8 @@ def _note(ingest: _Ingest, rows: Iterable[FileRow]) -> None:
     for row in rows:
         known = ingest.states.get(row.path)
         loads = row.status in (Status.INGESTED, Status.REPEAT)
+        if loads and row.sha256:
+            ingest.twins.setdefault(row.sha256, row.path)
         ingest.states[row.path] = FileState(row, row if loads else known.loaded if known else None)
 
 
@@ -406,14 +343,17 @@ def _refused(ingest: _Ingest, new_id: int, refusal: Refusal) -> FileRow:
 
 
 def _gone(ingest: _Ingest, new_id: int, path: str) -> FileRow:
+    rows = "its rows stay" if ingest.states[path].loaded else "nothing of it was read"
     return FileRow(
-        ingest.contract.dataset, path, None, None, None, Status.MISSING, "no longer in the landing folder; its rows stay",
+        ingest.contract.dataset, path, None, None, None, Status.MISSING, f"no longer in the landing folder; {rows}",
         None, None, None, None, None, new_id, None, ledger.now(),
     )  # fmt: skip
 
 
 def _facts_row(ingest: _Ingest, new_id: int, found: Facts, status: Status, reason: str | None) -> FileRow:
-    twin = next((p for p, s in ingest.states.items() if p != found.path and s.loaded and s.loaded.sha256 == found.sha256), None)
+    twin = ingest.twins.get(found.sha256)
+    if twin == found.path:
+        twin = None
     return FileRow(
         ingest.contract.dataset, found.path, found.size, found.modified_at, found.sha256, status,
         reason or (f"same content as {twin}" if twin else None), None, None, found.encoding, found.delimiter, found.header,

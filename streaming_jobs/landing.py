@@ -17,7 +17,7 @@ from pathlib import Path
 
 from streaming_jobs.contract import Landing
 from streaming_jobs.errors import UsageError
-from streaming_jobs.ledger import FileState, Status
+from streaming_jobs.ledger import ARCHIVED, VANISHED, FileState, Status
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOLDER = "a folder, not a file; what is in it is listed by itself"
@@ -39,12 +39,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Each claimed name is in exactly one group, or unchanged and in none.
+    """Each claimed name is in exactly one group; one that was refused or held back before is in none.
 
     new: no content of it is in Bronze. changed: some is, and size or modification time differ now.
     refused: its name or kind rules it out, and the ledger does not say so yet.
-    missing: known to the ledger, gone now, and the ledger does not say so yet.
+    missing: known to the ledger, not claimed in the folder now, and the ledger does not say so yet.
     unclaimed: in the folder, but hidden or not matched by the contract's path.
+    ingested: in the folder and in Bronze, as it lies there.
     """
 
     new: tuple[Entry, ...] = ()
@@ -52,6 +53,7 @@ class Comparison:
     refused: tuple[Entry, ...] = ()
     missing: tuple[str, ...] = ()
     unclaimed: tuple[str, ...] = ()
+    ingested: tuple[Entry, ...] = ()
 
     @property
     def candidates(self) -> tuple[Entry, ...]:
@@ -82,10 +84,11 @@ def compare(
     decided on. A refusal is tried again when the file changes, when it was accepted by hand, or when
     the contract is younger than the refusal.
     """
-    claimed = [e for e in entries if claims(landing, e.path)]
+    claimed = [e for e in entries if claims(landing, e.path) and e.problem != _FOLDER]
     new: list[Entry] = []
     changed: list[Entry] = []
     refused: list[Entry] = []
+    ingested: list[Entry] = []
     for entry in claimed:
         state = states.get(entry.path)
         if entry.problem:
@@ -93,10 +96,13 @@ def compare(
                 refused.append(entry)
         elif state is None or _is_open(entry, state, contract_changed_at):
             (changed if state and state.loaded else new).append(entry)
+        elif state.status in (Status.INGESTED, Status.REPEAT):
+            ingested.append(entry)
     present = {e.path for e in claimed}
-    missing = [p for p, s in states.items() if p not in present and s.status is not Status.MISSING]
+    gone = (p for p in states if p not in present)
+    missing = [p for p in gone if states[p].status is not Status.MISSING and states[p].reason not in (ARCHIVED, VANISHED)]
     unclaimed = [e.path for e in entries if e.path not in present and e.problem != _FOLDER]
-    return Comparison(tuple(new), tuple(changed), tuple(refused), tuple(sorted(missing)), tuple(unclaimed))
+    return Comparison(tuple(new), tuple(changed), tuple(refused), tuple(sorted(missing)), tuple(unclaimed), tuple(ingested))
 
 
 def claims(landing: Landing, path: str) -> bool:

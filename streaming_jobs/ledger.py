@@ -23,6 +23,8 @@ from streaming_jobs.settings import Settings
 FILES = "ledger/files"
 RUNS = "ledger/runs"
 ACCEPTED = "accepted by hand; the next run applies it"
+VANISHED = "planned, and gone before it could be read"
+ARCHIVED = "moved to data/archive"
 CHANGED_CONTENT = "changed content under a known name, and the contract says onRedelivery: reject"
 
 
@@ -157,7 +159,7 @@ def file_states(settings: Settings, dataset: str) -> dict[str, FileState]:
     return states
 
 
-# A repeat carries the rows and the ingest of the content it repeats, so one row tells what Bronze holds.
+# A repeat carries the rows of the content it repeats, so one row tells what Bronze holds.
 _NEWEST = """
 WITH decided AS (
   SELECT *, status IN ('ingested', 'repeat') AS loads FROM files WHERE dataset = {dataset} AND status <> 'reading'),

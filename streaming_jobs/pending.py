@@ -37,6 +37,8 @@ def of_bronze(contract: Contract, settings: Settings) -> Pending:
     found = landing.compare(entries, ledger.file_states(settings, dataset), contract.landing, changed_at(contract))
     counts = {"new": found.new, "changed": found.changed, "refused": found.refused, "missing": found.missing}
     reasons = [f"{len(names)} {what}" for what, names in counts.items() if names]
+    if settings.archive_ingested and found.ingested:
+        reasons.append(f"{len(found.ingested)} to archive")
     if ledger.open_intents(settings, dataset):
         reasons.append("a crashed run to finish")
     if ledger.transaction_version(table, f"bronze:{dataset}") > ledger.last_ingest_id(settings, dataset):

@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     shuffle_partitions: int = Field(2, ge=1)  # Spark's; MERGE and Gold do not coalesce by themselves
     small_work_mb: int = Field(64, ge=0)  # MiB of files and tables; below it a run starts fast instead of running fast
     max_files_per_batch: int = Field(1000, ge=1)  # files; bounds a micro-batch, not the work of a run
+    archive_ingested: bool = False  # move ingested files to data/archive, so that the landing folder stays short
     probe_threads: int = Field(4, ge=1)  # files probed at the same time
     change_feed_retention_days: int = Field(30, ge=1)  # days; must outlast the longest pause of Silver or Gold
 

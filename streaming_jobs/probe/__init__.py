@@ -20,7 +20,7 @@ from typing import Any
 
 from streaming_jobs.contract import Landing, RawColumn
 from streaming_jobs.header import Mapping, match
-from streaming_jobs.probe.content import CHUNK, MAX_EXPANSION, Content, Unreadable
+from streaming_jobs.probe.content import CHUNK, MAX_EXPANSION, START, Content, Unreadable
 from streaming_jobs.probe.encoding import Encodings, codec, is_wide
 from streaming_jobs.probe.records import MAX_CELL_BYTES, MAX_CELL_LINES, Records, Swallowed
 
@@ -92,17 +92,23 @@ def probe(folder: Path, path: str, landing: Landing, columns: Sequence[RawColumn
 
 
 def count_records(folder: Path, facts: Facts, landing: Landing) -> int:
-    """Data records of a file that was probed, as many as Spark's reader yields. Reads the file once more."""
+    """Data records of a file that was probed, as many as Spark's reader yields. Reads the file once more.
+
+    0 when it can no longer be read: it has changed since, and the next look at the folder sees that.
+    """
     if not facts.header:
         return 0
-    with Content(folder / facts.path) as content:
-        pieces = content.pieces()
-        start = next(pieces, b"")
-        scan = _Scan(landing, facts.encoding, start, _Header(facts.delimiter, facts.header, facts.mapping), count=True)
-        scan.feed(start)
-        for piece in pieces:
-            scan.feed(piece)
-        return max(0, scan.finish() - landing.header)
+    try:
+        with Content(folder / facts.path) as content:
+            pieces = content.pieces()
+            first = next(pieces, b"")
+            scan = _Scan(landing, facts.encoding, first, _Header(facts.delimiter, facts.header, facts.mapping), count=True)
+            scan.feed(first)
+            for piece in pieces:
+                scan.feed(piece)
+            return max(0, scan.finish() - landing.header)
+    except (OSError, Unreadable):
+        return 0
 
 
 def stamp(file: Path) -> tuple[int, datetime]:
@@ -136,11 +142,12 @@ def _examine(file: Path, content: Content, landing: Landing, columns: Sequence[R
     speak against it, they are read again in the right one.
     """
     pieces = content.pieces()
-    start = next(pieces, b"")
+    first = next(pieces, b"")
+    start = first[:START]
     encodings = Encodings((landing.encoding, *landing.fallback_encodings), start)
-    head, size, end = [start], len(start), start[-4:]
-    encodings.feed(start)
-    while size < _HEAD and (piece := next(pieces, b"")):
+    head, size, end = [first], len(first), first[-4:]
+    encodings.feed(first)
+    while size <= _HEAD and (piece := next(pieces, b"")):
         encodings.feed(piece)
         head.append(piece)
         size, end = size + len(piece), (end + piece)[-4:]
@@ -216,12 +223,12 @@ class _Scan:
 
 def _header(head: bytes, cut: bool, encoding: str, landing: Landing, columns: Sequence[RawColumn]) -> _Header | str:
     """Delimiter, header and what its names mean, or why it cannot be used. The contract's delimiter is taken whenever it fits."""
+    text = codecs.getincrementaldecoder(codec(encoding, head))("replace").decode(head).removeprefix("\ufeff")
+    if not (text.strip("\r\n") if landing.header else text):
+        return f"nothing but blank lines in the first {_HEAD >> 20} MB" if cut else _Header(landing.delimiter, (), match((), ()))
     if not landing.header:
         names = tuple(c.name for c in columns)
         return _Header(landing.delimiter, names, match(names, columns))
-    text = codecs.getincrementaldecoder(codec(encoding, head))("replace").decode(head).removeprefix("\ufeff")
-    if not text.strip("\r\n"):
-        return f"no header line in the first {_HEAD >> 20} MB" if cut else _Header(landing.delimiter, (), match((), ()))
     names, problem = _names(text, cut, landing, landing.delimiter)
     if problem:
         return problem
@@ -241,7 +248,7 @@ def _names(text: str, cut: bool, landing: Landing, delimiter: str) -> tuple[tupl
     try:
         names = next((row for row in csv.reader(lines, **_dialect(landing, delimiter)) if row), [])
     except csv.Error as error:
-        return (), f"the header line cannot be read: {error}"
+        return (), f"the header line cannot be read: {error}; is its quote closed?"
     if cut and lines.tell() == len(text):
         return (), f"the header line does not end within {_HEAD >> 20} MB; is its quote closed?"
     if len(names) > MAX_HEADER_COLUMNS:
@@ -254,7 +261,7 @@ def _hint(names: tuple[str, ...], others: Sequence[tuple[str, tuple[str, ...]]],
     optional = [replace(c, required=False) for c in columns]
 
     def known(header: tuple[str, ...]) -> int:
-        return len(match(header, optional).columns)
+        return len({name for cell in set(header) for name, _ in match((cell,), optional).columns})
 
     delimiter, most = max(((d, known(n)) for d, n in others), key=lambda other: other[1], default=("", 0))
     if most > known(names):

@@ -12,7 +12,7 @@ from pathlib import Path
 CHUNK = 1 << 20  # bytes
 MAX_EXPANSION = 200  # times: unpacked bytes per packed byte; real CSV packs 5 to 30 times
 _FREE_EXPANSION = 64 << 20  # bytes any archive may unpack to, however small it is
-_START = 16  # bytes that tell a format or a byte-order mark
+START = 16  # bytes that tell a format or a byte-order mark
 
 # Enough of each format that no header line of a CSV begins like it.
 _MAGIC = (
@@ -44,7 +44,6 @@ class Content:
     def __init__(self, file: Path) -> None:
         self._suffix = file.suffix.lower()
         self._stream = file.open("rb", buffering=0)
-        self._raw = self._read()
         self.digest = hashlib.sha256()
         self.size = 0
 
@@ -56,18 +55,18 @@ class Content:
 
     def finish(self) -> None:
         """Hash what the pass did not get to, because the file was refused before its end."""
-        for _ in self._raw:
+        for _ in self._read():
             pass
 
     def pieces(self) -> Iterator[bytes]:
-        """The unpacked content; the first piece holds at least `_START` bytes, or all there are.
+        """The unpacked content; the first piece holds at least `START` bytes, or all there are.
 
         Raises Unreadable for a format that is no text, and for a damaged or oversized archive.
         """
         if self._suffix in _OTHER_PACKED:
             raise Unreadable(f"{self._suffix} files are not read; deliver plain CSV, .gz or .bz2")
         packed = _PACKED.get(self._suffix)
-        start, raw = _with_start(self._raw)
+        start, raw = _with_start(self._read())
         kind = _kind(start)
         if packed and start and kind != packed:
             raise Unreadable(f"named {self._suffix} but not {packed}; deliver it under its right name")
@@ -102,7 +101,7 @@ def _with_start(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     start = b""
     for piece in pieces:
         start += piece
-        if len(start) >= _START:
+        if len(start) >= START:
             break
     return start, _chain(start, pieces)
 

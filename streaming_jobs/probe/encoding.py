@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from streaming_jobs.probe.content import Unreadable
 
 _CONTROL = bytes(set(range(32)) - {9, 10, 12, 13, 27})
+_INVALID = "invalid byte"
 _MAX_CONTROL = 0.01  # share of the bytes
 # A byte-order mark and the contract's names for what it announces. UTF-32 first: its mark begins like UTF-16's.
 _BOMS = (
@@ -31,6 +32,14 @@ def codec(encoding: str, start: bytes) -> str:
     return encoding
 
 
+def _order(start: bytes) -> str | None:
+    """By the NULs beside ASCII characters; None when there are none, or three of four bytes are."""
+    high, low = start[0::2].count(0), start[1::2].count(0)
+    if high == low or high + low > len(start) // 2:
+        return None
+    return "utf-16be" if high > low else "utf-16le"
+
+
 class Encodings:
     """The encodings still possible, in the contract's order, while pieces of the content go by.
 
@@ -39,18 +48,21 @@ class Encodings:
     """
 
     def __init__(self, tried: Sequence[str], start: bytes) -> None:
-        self.start, self._tried = start, tried
+        self._tried = tried
         self._offset = self._control = 0
         self._nul = False
-        self._problems: list[str] = []
+        self._problems: dict[str, str] = {}
         mark = next(((name, means) for mark, name, means in _BOMS if start.startswith(mark)), None)
         possible = [name for name in tried if mark is None or name in mark[1]]
         if mark and not possible:
             raise Unreadable(
-                f"{mark[0].upper()} by its byte-order mark, the contract says {tried[0]}; "
+                f"{mark[1][0].upper()} by its byte-order mark, the contract says {tried[0]}; "
                 f"add {mark[1][0]} to fallbackEncodings if that is right"
             )
         self._decoders = {name: codecs.getincrementaldecoder(codec(name, start))("strict") for name in possible}
+        for name in possible:
+            if mark is None and is_wide(name) and (order := _order(start)) and codec(name, start).replace("utf-16-", "utf-16") != order:
+                self._drop(name, f"the bytes look like {order}; add that to fallbackEncodings if it is right")
 
     def feed(self, piece: bytes) -> None:
         """Raises Unreadable when no encoding is left."""
@@ -98,14 +110,16 @@ class Encodings:
             text = decoder.decode(piece)
         except UnicodeDecodeError as error:
             byte, at = error.object[error.start], self._offset - pending + error.start
-            hint = "" if "iso-8859-1" in self._tried else "; if it is iso-8859-1 add that to fallbackEncodings"
-            return f"invalid byte 0x{byte:02X} at offset {at}{hint}"
+            return f"{_INVALID} 0x{byte:02X} at offset {at}"
         if is_wide(name) and "\0" in text:
             return "NUL characters in the text; binary?"
         return None
 
     def _drop(self, name: str, problem: str) -> None:
         del self._decoders[name]
-        self._problems.append(f"not {name}: {problem}")
-        if not self._decoders:
-            raise Unreadable("; ".join(self._problems))
+        self._problems[name] = problem
+        if self._decoders:
+            return
+        told = "; ".join(f"not {name}: {self._problems[name]}" for name in self._tried if name in self._problems)
+        latin = "iso-8859-1" not in self._tried and all(p.startswith(_INVALID) for p in self._problems.values())
+        raise Unreadable(told + ("; if it is iso-8859-1 add that to fallbackEncodings" if latin else ""))

@@ -127,7 +127,9 @@ class Records(Generic[AnyStr]):
                     return self._pass(rules, data, at, end)
         if not self._counting:
             return self._pass(rules, data, at, _end(rules.records, data, at))
-        at = self._pass(rules, data, at, _end(rules.lines, data, at))
+        end = _end(rules.lines, data, at)
+        if end > at:
+            return self._pass(rules, data, at, end)
         end = _end(rules.record, data, at)
         self._line += data.count(rules.line, at, end)
         self.records += end > at
@@ -195,8 +197,9 @@ class Records(Generic[AnyStr]):
         return end
 
     def _refuse_loose(self) -> None:
+        first = "CRLF" if self._rules and self._rules.two else "CR"
         self._refuse(
-            f"line {self._loose} ends in LF alone, the first line in CR; Spark would read on into the next line: "
+            f"line {self._loose} ends in LF, the first line in {first}; Spark would read on into the next line: "
             "deliver the file with one kind of line end"
         )
 
@@ -248,7 +251,7 @@ def _rules(delimiter: str, quote: str, escape: str, separator: str, most_lines: 
         part = rf"(?:[^{q}{e}{n}]++|{e}[^{n}])*+" if e else rf"[^{q}{n}]*+(?:{q}{q}[^{q}{n}]*+)*+"
         shut, text = q + (f"(?!{e})" if e else ""), rf"(?<=[^{d}{n}]{q})" + (f"(?!{e})" if e else "")
         opened = rf"(?<![^{d}{n}]{q}){part}"
-        over = rf"(?:{separator}{part}){{1,{most_lines}}}+{q}(?![^{d}\x00-\x20])"
+        over = rf"(?:[{n}]{part}){{1,{most_lines}}}+{q}(?![^{d}\x00-\x20])"
         plain = rf"[^{q}{n}]*+"
         line = rf"{plain}(?:{q}(?:{text}|{opened}{shut}){plain})*+{end}"
         several = rf"{plain}(?:{q}(?:{text}|{opened}(?:{shut}|{over})){plain})*+{end}"

@@ -1,0 +1,363 @@
+"""How files are delivered, and what each way ends in. The labels B1 … B20 and D1 … D15 are those of docs/delivery-faults.md."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from streaming_jobs import bronze, landing, ledger, pending, probe, settings
+from streaming_jobs.ledger import FileRow
+from streaming_jobs.operations import files
+from tests.conftest import HEADER, ORDERS, Home, assert_rows, crash_at
+
+ROW = "1,open,2026-01-01,1.00"
+
+
+def with_bronze(properties: str, text: str = ORDERS) -> str:
+    return text.replace("physicalName: bronze/orders\n", f"physicalName: bronze/orders\n    customProperties: {properties}\n")
+
+
+def rows_by_file(home: Home) -> dict[str, int]:
+    return {row["_file"]: row["count"] for row in home.table("bronze/orders").groupBy("_file").count().collect()}
+
+
+def ids(home: Home) -> list[str]:
+    return sorted(str(row["id"]) for row in home.table("bronze/orders").select("id").collect())
+
+
+# --- B: delivery -------------------------------------------------------------------------------------------------
+
+
+def test_b1_a_half_written_file_is_right_after_it_was_completed(home: Home) -> None:
+    whole = f"{HEADER}\n1,open,2026-01-01,1.00\n2,open,2026-01-02,2.00\n3,paid,2026-01-03,3.00\n".encode()
+    for size in (len(HEADER) + 10, len(whole) - 30, len(whole)):
+        home.land_bytes("a.csv", whole[:size])
+        home.run()
+    assert_rows(
+        home.table("silver/orders").select("id", "amount", "_row"),
+        [("1", "1.00", 1), ("2", "2.00", 2), ("3", "3.00", 3)],
+        "id string, amount string, _row bigint",
+    )
+    assert home.table("quarantine/orders").count() == 0
+
+
+def test_b3_changed_content_is_refused_where_the_contract_says_so_until_it_is_accepted(home: Home) -> None:
+    home.contract(with_bronze("[{property: onRedelivery, value: reject}]"))
+    home.land("a.csv", ROW)
+    home.ok("bronze")
+    home.land("a.csv", "2,open,2026-01-01,2.00")
+    assert home.run("bronze").exit_code == 3
+    assert (ids(home), home.states()["a.csv"][0]) == (["1"], "rejected")
+    assert home.run("bronze").exit_code == 0  # nothing new: said once
+    files.accept("a.csv", home.contracts(), home.settings)
+    home.ok("bronze")
+    assert ids(home) == ["2"]
+
+
+def test_b3_content_that_goes_back_to_an_earlier_edition_is_taken_each_time(home: Home) -> None:
+    for number, row in enumerate((ROW, "2,open,2026-01-01,2.00", ROW)):
+        home.land("a.csv", row, at=1_767_600_000 + number)
+        home.ok("bronze")
+    assert ids(home) == ["1"]
+
+
+def test_b4_the_same_content_under_another_name_is_another_file_and_the_ledger_says_so(home: Home) -> None:
+    home.land("a.csv", ROW)
+    home.ok()
+    home.land("b.csv", ROW)
+    home.ok()
+    assert rows_by_file(home) == {"a.csv": 1, "b.csv": 1}
+    assert_rows(home.table("gold/by_state").select("state", "orders"), [("open", 1)], "state string, orders bigint")
+    listed = {row[1]: row[-1] for row in files.newest(home.contracts(), home.settings).values}
+    assert listed == {"a.csv": None, "b.csv": "same content as a.csv"}
+
+
+def test_b5_b6_one_key_many_times_in_one_batch_ends_in_one_row(home: Home) -> None:
+    home.land("a.csv", ROW, ROW, "1,paid,2026-01-01,1.00")
+    home.land("b.csv", ROW, "1,sent,,1.00")
+    home.ok("bronze", "silver")
+    assert_rows(home.table("silver/orders").select("id", "state", "_file", "_row"), [("1", "open", "b.csv", 1)], "id string, state string, _file string, _row bigint")  # fmt: skip # noqa: E501
+
+
+def test_b8_old_and_future_modification_times_keep_no_file_out(home: Home) -> None:
+    now = time.time()
+    home.land("future.csv", ROW, at=now + 40 * 86_400)
+    home.ok("bronze")
+    home.land("old.csv", "2,open,2026-01-01,1.00", at=now - 30 * 86_400)
+    home.land("ancient.csv", "3,open,2026-01-01,1.00", at=1_000_000)
+    home.land("now.csv", "4,open,2026-01-01,1.00")
+    home.ok("bronze")
+    assert ids(home) == ["1", "2", "3", "4"]
+
+
+def test_b9_a_file_that_is_gone_when_its_batch_runs_is_named_and_the_others_go_in(home: Home) -> None:
+    gone = home.land("a.csv", ROW)
+    home.land("b.csv", "2,open,2026-01-01,1.00")
+    with crash_at("bronze.intended"):
+        home.run("bronze")
+    gone.unlink()
+    outcome = home.run("bronze")
+    assert outcome.exit_code == 3
+    assert [(n.path, n.reason) for n in outcome.notes if isinstance(n, FileRow)] == [("a.csv", ledger.VANISHED)]
+    assert ids(home) == ["2"]
+
+
+def test_b10_a_file_replaced_between_probe_and_read_ends_as_it_lies_there(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.land("a.csv", ROW, at=1_767_600_000)
+    hits: list[Path] = []
+
+    def replace_once(name: str) -> None:
+        if name == "bronze.intended" and not hits:
+            hits.append(home.land("a.csv", "2,open,2026-01-01,1.00", "3,open,2026-01-01,1.00"))
+
+    monkeypatch.setattr(bronze, "hit", replace_once)
+    home.ok("bronze")
+    assert (len(hits), ids(home)) == (1, ["2", "3"])
+    assert home.states() == {"a.csv": ("ingested", 2)}
+    assert pending.of_bronze(home.contracts()[0], home.settings).reasons == ()
+
+
+def test_b11_a_file_deleted_after_ingestion_changes_nothing_and_is_missing_and_may_come_back(home: Home) -> None:
+    home.land("a.csv", ROW)
+    home.land("b.csv", "2,open,2026-01-01,1.00")
+    home.ok("bronze")
+    (home.raw / "a.csv").unlink()
+    before = home.version("bronze/orders")
+    home.ok("bronze")
+    assert (home.states()["a.csv"][0], home.version("bronze/orders")) == ("missing", before)
+    home.land("a.csv", ROW)
+    home.ok("bronze")
+    assert (home.states()["a.csv"][0], home.version("bronze/orders")) == ("repeat", before)
+    (home.raw / "a.csv").unlink()
+    home.ok("bronze")
+    home.land("a.csv", "9,open,2026-01-01,1.00")
+    home.ok("bronze")
+    assert ids(home) == ["2", "9"]
+
+
+def test_b12_to_b16_every_name_and_kind_of_entry_has_its_outcome(home: Home, tmp_path: Path) -> None:
+    home.contract(ORDERS.replace("data/raw/*.csv", "data/raw/**/*.csv"))
+    taken = [
+        "plain.csv", "sub/folder/deep.csv", "k=v/partition.csv", "a b+c.csv", "50%25.csv", "star*.csv", "q?.csv", "[x].csv", "{a,b}.csv",
+        "back\\slash.csv", "quote'd \".csv", "new\nline.csv", "ünï→.csv", "\u202erevo.csv", "x" * 251 + ".csv", "#hash&.csv",
+    ]  # fmt: skip
+    for number, name in enumerate(taken):
+        home.land(name, f"{number},open,2026-01-01,1.00")
+    unclaimed = ["UPPER.CSV", "notes.txt", "x.csv.tmp", "x.csv.part", "_hidden.csv", ".dot.csv", "x._COPYING_", ".git/x.csv"]
+    for name in unclaimed:
+        home.land(name, ROW)
+    (home.raw / "folder.csv").mkdir()
+    outside = tmp_path / "outside.csv"
+    outside.write_text(f"{HEADER}\n99,open,2026-01-01,1.00\n")
+    (home.raw / "link.csv").symlink_to(outside)
+    (home.raw / "dangling.csv").symlink_to(tmp_path / "nowhere.csv")
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "in.csv").write_text(f"{HEADER}\n98,open,2026-01-01,1.00\n")
+    (home.raw / "linked").symlink_to(linked)
+    os.mkfifo(home.raw / "pipe.csv")
+    home.land("co:lon.csv", ROW)
+    (home.raw / os.fsdecode(b"not-utf8-\xff.csv")).write_text(f"{HEADER}\n{ROW}\n")
+
+    outcome = home.run("bronze")
+
+    assert outcome.exit_code == 3
+    assert rows_by_file(home) == dict.fromkeys(taken, 1)
+    refused = {n.path: n.reason for n in outcome.notes if isinstance(n, FileRow)}
+    link, pipe = "a symbolic link; only regular files are read", "not a regular file"
+    assert refused == {
+        "link.csv": link,
+        "dangling.csv": link,
+        "pipe.csv": pipe,
+        "co:lon.csv": "a colon in the name, which Hadoop paths cannot carry; rename it",
+        "not-utf8-\\xff.csv": "the name is not valid UTF-8; rename it",
+    }
+    (contract,) = home.contracts()
+    found = pending.of_bronze(contract, home.settings)
+    assert found.reasons == ()
+    assert sorted(found.files.unclaimed) == sorted([*unclaimed, "linked"])
+    assert home.run("bronze").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "claimed"),
+    [
+        ("*.csv", "a.csv", True), ("*.csv", "sub/a.csv", False), ("**/*.csv", "a.csv", True), ("**/*.csv", "x/y/a.csv", True),
+        ("a?.csv", "ab.csv", True), ("a?.csv", "a/.csv", False), ("a[0-9].csv", "a1.csv", True), ("a[!0-9].csv", "a1.csv", False),
+        ("*.csv", "a.CSV", False), ("*.csv", "a\n.csv", True), ("*/*.csv", "_x/a.csv", False), ("a+(b).csv", "a+(b).csv", True),
+    ],
+)  # fmt: skip
+def test_the_landing_path_claims_what_it_says(glob: str, path: str, claimed: bool) -> None:
+    from streaming_jobs.contract import Landing
+
+    assert landing.claims(Landing("data/raw", glob), path) is claimed
+
+
+def test_b17_a_first_load_is_taken_in_batches_of_bounded_size(home: Home) -> None:
+    small = Home(home.path, home.settings.model_copy(update={"max_files_per_batch": 4}), home.spark)
+    for number in range(10):
+        small.land(f"{number}.csv", f"{number},open,2026-01-01,1.00")
+    outcome = small.ok("bronze")
+    assert [n.files for n in outcome.notes if hasattr(n, "files")] == [4, 4, 2]
+    assert ids(small) == [str(n) for n in range(10)]
+
+
+def test_b19_rows_that_slide_out_of_a_window_file_go_under_replace_and_stay_under_append(home: Home, other_home: Home) -> None:
+    other_home.contract(with_bronze("[{property: onRedelivery, value: append}]"))
+    for one in (home, other_home):
+        for day in range(3):
+            one.land("window.csv", *(f"{n},open,2026-01-0{n},{day}.00" for n in range(day + 1, day + 3)), at=1_767_600_000 + day)
+            one.ok()
+    assert_rows(home.table("silver/orders").select("id", "amount"), [("3", "2.00"), ("4", "2.00")], "id string, amount string")
+    assert_rows(
+        other_home.table("silver/orders").select("id", "amount"),
+        [("1", "0.00"), ("2", "1.00"), ("3", "2.00"), ("4", "2.00")],
+        "id string, amount string",
+    )
+    assert rows_by_file(other_home) == {"window.csv": 6}
+
+
+def test_b20_a_replacement_that_loses_too_much_is_held_back_until_it_is_accepted_or_whole_again(home: Home) -> None:
+    home.contract(with_bronze("[{property: maxShrink, value: 0.5}]"))
+    full = tuple(f"{n},open,2026-01-01,1.00" for n in range(10))
+    home.land("a.csv", *full, at=1_767_600_000)
+    home.ok("bronze")
+    before = home.version("bronze/orders")
+    for number, kept in enumerate((full[:4], (), full[:2])):
+        home.land("a.csv", *kept, at=1_767_600_001 + number)
+        assert home.run("bronze").exit_code == 3
+        assert (home.states()["a.csv"][0], home.version("bronze/orders")) == ("held", before)
+        assert home.run("bronze").exit_code == 0
+    home.land("a.csv", *full[:6], at=1_767_600_010)  # not more than half is lost: an ordinary correction
+    home.ok("bronze")
+    assert rows_by_file(home) == {"a.csv": 6}
+    home.land("a.csv", *full[:1], at=1_767_600_011)
+    assert home.run("bronze").exit_code == 3
+    files.accept("a.csv", home.contracts(), home.settings)
+    home.ok("bronze")
+    assert rows_by_file(home) == {"a.csv": 1}
+
+
+def test_b20_an_accepted_file_that_changes_once_more_is_judged_again(home: Home) -> None:
+    full = tuple(f"{n},open,2026-01-01,1.00" for n in range(20))
+    home.land("a.csv", *full, at=1_767_600_000)
+    home.ok("bronze")
+    home.land("a.csv", full[0], at=1_767_600_001)
+    assert home.run("bronze").exit_code == 3
+    files.accept("a.csv", home.contracts(), home.settings)
+    home.land("a.csv", full[1], at=1_767_600_002)
+    assert home.run("bronze").exit_code == 3
+    assert rows_by_file(home) == {"a.csv": 20}
+
+
+def test_ingested_files_are_archived_where_the_setting_says_so_and_are_not_missed(home: Home) -> None:
+    archiving = Home(home.path, settings.load(home.path).model_copy(update={"archive_ingested": True}), home.spark)
+    archiving.land("a.csv", ROW)
+    archiving.land_bytes("bad.csv", b"\x00" * 20)
+    archiving.run("bronze")
+    archive = home.path / "data/archive/orders"
+    assert (sorted(p.name for p in home.raw.iterdir()), [p.name for p in archive.iterdir()]) == (["bad.csv"], ["a.csv"])
+    assert archiving.ok("bronze").notes == ()
+    archiving.land("a.csv", "2,open,2026-01-01,1.00")  # a correction of an archived file
+    archiving.ok("bronze")
+    assert ids(home) == ["2"]
+    assert len(list(archive.iterdir())) == 2
+    assert archiving.ok("bronze").notes == ()
+
+
+# --- D: bytes ----------------------------------------------------------------------------------------------------
+
+
+def csv_bytes(*lines: str, encoding: str = "utf-8", end: str = "\n", final: bool = True) -> bytes:
+    return (end.join((HEADER, *lines)) + (end if final else "")).encode(encoding)
+
+
+def test_d_every_fault_of_the_bytes_ends_in_the_right_rows_or_a_named_reason(home: Home) -> None:
+    home.contract(ORDERS.replace("format: csv}", "format: csv, customProperties: [{property: fallbackEncodings, value: [iso-8859-1]}]}"))
+    two = ("1,Forlì,2026-01-01,1.00", "2,open,2026-01-01,2.00")
+    taken: dict[str, tuple[bytes, list[tuple[str | None, str | None]]]] = {
+        "d1_empty.csv": (b"", []),
+        "d1_header_only.csv": (csv_bytes(), []),
+        "d1_header_without_newline.csv": (csv_bytes(final=False), []),
+        "d2_bom.csv": (b"\xef\xbb\xbf" + csv_bytes(*two), [("1", "Forlì"), ("2", "open")]),
+        "d4_latin1.csv": (csv_bytes(*two, encoding="iso-8859-1"), [("1", "Forlì"), ("2", "open")]),
+        "d5_semicolon.csv": (csv_bytes(*two).replace(b",", b";"), [("1", "Forlì"), ("2", "open")]),
+        "d5_tab.csv": (csv_bytes(*two).replace(b",", b"\t"), [("1", "Forlì"), ("2", "open")]),
+        "d6_quotes.csv": (csv_bytes('1,"a ""b"" c",,', '2,5" pipe,,'), [("1", 'a "b" c'), ("2", '5" pipe')]),
+        "d7_newline.csv": (csv_bytes('1,"a\nb",,', "2,open,,"), [("1", "a\nb"), ("2", "open")]),
+        "d9_crlf.csv": (csv_bytes(*two, end="\r\n"), [("1", "Forlì"), ("2", "open")]),
+        "d9_cr.csv": (csv_bytes(*two, end="\r"), [("1", "Forlì"), ("2", "open")]),
+        "d9_no_final_newline.csv": (csv_bytes(*two, final=False), [("1", "Forlì"), ("2", "open")]),
+        "d9_blank_lines.csv": (b"\n\n" + csv_bytes(two[0], "", two[1]), [("1", "Forlì"), ("2", "open")]),
+        "d10_quoted_empty.csv": (csv_bytes('1,"",,', "2,,,"), [("1", None), ("2", None)]),
+        "d9_only_separators.csv": (csv_bytes(",,,"), [(None, None)]),
+        "d14_long_cell.csv": (csv_bytes(f"1,{'x' * 2_000_000},,"), [("1", "x" * 2_000_000)]),
+    }
+    refused: dict[str, tuple[bytes, str]] = {
+        "d3_utf16.csv": (csv_bytes(*two, encoding="utf-16"), "utf-16"),
+        "d8_unclosed.csv": (csv_bytes('1,"never closed,,', *two), "quote"),
+        "d8_cancelling.csv": (csv_bytes('1,"opened,,', *(f"{n},x,," for n in range(1500)), 'z,closed",,', *two), "quote"),
+        "d11_nul.csv": (csv_bytes("1,a\0b,,"), "NUL"),
+        "d12_gzip.csv": (gzip.compress(csv_bytes(*two)), "gzip"),
+        "d12_zip.csv": (b"PK\x03\x04" + b"\0" * 40, "zip"),
+        "d15_wide.csv": ((",".join(f"c{n}" for n in range(probe.MAX_HEADER_COLUMNS + 1)) + "\n1\n").encode(), "columns"),
+        "c6_twice.csv": (csv_bytes("1,2").replace(HEADER.encode(), b"id,ID"), "more than once"),
+        "c6_no_header.csv": (f"{ROW}\n{ROW}\n".encode(), "lacks required id"),
+    }
+    for name, content in {**taken, **refused}.items():
+        home.land_bytes(name, content[0])
+    outcome = home.run("bronze")
+    reasons = {n.path: str(n.reason) for n in outcome.notes if isinstance(n, FileRow)}
+    assert {name: fragment.lower() in reasons.get(name, "").lower() for name, (_, fragment) in refused.items()} == dict.fromkeys(
+        refused, True
+    ), reasons
+    assert set(reasons) == set(refused)
+    rows = home.table("bronze/orders").select("_file", "id", "state", "_row", "_malformed").collect()
+    found = {name: [(r["id"], r["state"]) for r in sorted(rows, key=lambda r: int(r["_row"])) if r["_file"] == name] for name in taken}
+    assert found == {name: expected for name, (_, expected) in taken.items()}
+    assert [r["_file"] for r in rows if r["_malformed"] is not None] == []
+
+
+def test_d12_d13_compressed_files_are_read_by_their_name_and_damaged_ones_rejected_alone(home: Home) -> None:
+    home.contract(ORDERS.replace("data/raw/*.csv", "data/raw/*.csv*"))
+    whole = csv_bytes(ROW, '2,"a\nb",2026-01-01,2.00')
+    big = csv_bytes(*(f"{n},open,2026-01-01,1.00" for n in range(5000)))
+    home.land_bytes("good.csv.gz", gzip.compress(whole))
+    home.land_bytes("good.csv.bz2", bz2.compress(whole))
+    home.land_bytes("members.csv.gz", gzip.compress(whole[:30]) + gzip.compress(whole[30:]))
+    home.land_bytes("truncated.csv.gz", gzip.compress(big)[:-2000])
+    home.land_bytes("plain.csv.gz", whole)
+    home.land_bytes("bomb.csv.gz", gzip.compress(csv_bytes(*(["1,open,," + "x" * 1_000_000] * 120)), mtime=0))
+    home.land_bytes("other.csv.zst", b"\x28\xb5\x2f\xfd" + b"\0" * 20)
+    outcome = home.run("bronze")
+    assert {n.path for n in outcome.notes if isinstance(n, FileRow)} == {"truncated.csv.gz", "plain.csv.gz", "bomb.csv.gz", "other.csv.zst"}
+    assert rows_by_file(home) == {"good.csv.gz": 2, "good.csv.bz2": 2, "members.csv.gz": 2}
+    assert home.run("bronze").notes == ()
+
+
+def test_a_file_that_only_spark_finds_unreadable_is_found_by_halving_and_rejected_alone(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.contract(ORDERS.replace("data/raw/*.csv", "data/raw/*.csv*"))
+    whole = gzip.compress(csv_bytes(*(f"{n},open,2026-01-01,{n}.00" for n in range(3000))))
+    home.land_bytes("cut.csv.gz", whole)
+    for number in range(4):
+        home.land(f"{number}.csv", f"{number},open,2026-01-01,1.00")
+
+    def damage(name: str) -> None:  # after the probe found it good
+        if name == "bronze.intended":
+            (home.raw / "cut.csv.gz").write_bytes(whole[:-3000])
+
+    monkeypatch.setattr(bronze, "hit", damage)
+    outcome = home.run("bronze")
+    assert outcome.exit_code == 3
+    reasons = [(n.path, str(n.reason)) for n in outcome.notes if isinstance(n, FileRow)]
+    assert reasons[0][0] == "cut.csv.gz"
+    assert reasons[0][1].startswith("Spark cannot read it")
+    assert rows_by_file(home) == {f"{n}.csv": 1 for n in range(4)}
+    assert home.run("bronze").notes == ()
