@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help setup demo bronze silver gold run plan show files sample test check lock clean
+.PHONY: help setup demo bronze silver gold run plan show files sample hazards test check lock clean
 
 # An interpreter of your choice, 3.11 or newer; otherwise the first of the candidates that runs and has venv.
 PYTHON ?=
@@ -31,6 +31,7 @@ plan:    ## what a run would do now; writes nothing
 show:    ## print a table (TABLE=gold/events_per_day LIMIT=20)
 files:   ## what became of every file
 sample:  ## write the next day of sample data to data/raw
+hazards: ## six everyday deliveries, given to a plain Spark stream and to this project
 test:    ## run the tests
 check:   ## ruff and mypy; with test exactly what CI runs
 lock:    ## write the requirements files again from pyproject.toml (LOCK_OPTS=--upgrade for newer versions)
@@ -51,6 +52,9 @@ bronze silver gold run plan files sample: .venv/ready
 
 show: .venv/ready
 	@$(JOB) show $(TABLE) --limit $(LIMIT)
+
+hazards: .venv/ready-dev
+	@$(VENV) -m benchmarks.hazards
 
 test: .venv/ready-dev
 	@$(VENV) -m pytest
