@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +19,7 @@ from streaming_jobs.probe import Facts
 
 _ROWS_PER_FILE = 1 << 33  # monotonically_increasing_id keeps the partition above this bit
 _BYTES_PER_OUTPUT_FILE = 64 << 20
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9._=-]+")  # no sub-folder, nothing that is percent-encoded
 
 PROVENANCE = [
     ("_extra", "MAP<STRING,STRING>"),
@@ -73,7 +75,7 @@ def _read_alike(spark: SparkSession, contract: Contract, folder: Path, files: Se
         *columns,
         extra.cast("map<string,string>").alias("_extra"),
         F.col("_corrupt").alias("_malformed"),
-        _file_name(folder).alias("_file"),
+        (F.col("_metadata.file_name") if _is_plain(first) else _file_name(folder)).alias("_file"),
         F.col("_metadata.file_modification_time").alias("_file_modified_at"),
         (F.monotonically_increasing_id().bitwiseAND(F.lit(_ROWS_PER_FILE - 1)) + 1).alias("_row"),
     )
@@ -90,8 +92,13 @@ def _cell(position: int | None) -> Column:
     return F.lit(None).cast("string") if position is None else F.col(f"_c{position}")
 
 
-def _shape(found: Facts) -> tuple[str, str, tuple[str, ...]]:
-    return found.encoding, found.delimiter, found.header
+def _shape(found: Facts) -> tuple[str, str, tuple[str, ...], bool]:
+    return found.encoding, found.delimiter, found.header, _is_plain(found)
+
+
+def _is_plain(found: Facts) -> bool:
+    """True for a name that stands in the metadata as it is: decoding it for every row takes as long as reading the row."""
+    return _PLAIN_NAME.fullmatch(found.path) is not None
 
 
 def unreadable(spark: SparkSession, contract: Contract, folder: Path, files: Sequence[Facts]) -> Iterator[tuple[str, str]]:

@@ -361,3 +361,46 @@ def test_a_file_that_only_spark_finds_unreadable_is_found_by_halving_and_rejecte
     assert reasons[0][1].startswith("Spark cannot read it")
     assert rows_by_file(home) == {f"{n}.csv": 1 for n in range(4)}
     assert home.run("bronze").notes == ()
+
+
+# --- C: schema ---------------------------------------------------------------------------------------------------
+
+
+def test_c_every_change_of_the_header_is_mapped_by_name_or_rejected(home: Home) -> None:
+    taken = {
+        "c1_added_at_the_end.csv": ("id,state,at,amount,extra", "1,open,,1.00,e", ("1", "open", "1.00", {"extra": "e"})),
+        "c1_added_in_the_middle.csv": ("id,extra,state,at,amount", "1,e,open,,1.00", ("1", "open", "1.00", {"extra": "e"})),
+        "c1_two_unknown_alike.csv": ("id,x,state,x", "1,e,open,f", ("1", "open", None, {"x": "e", "x#4": "f"})),
+        "c2_optional_removed.csv": ("id,state,at", "1,open,", ("1", "open", None, None)),
+        "c3_renamed_to_a_synonym.csv": ("id,status,at,amount", "1,open,,1.00", ("1", "open", "1.00", None)),
+        "c3_renamed_otherwise.csv": ("id,zustand,at,amount", "1,open,,1.00", ("1", None, "1.00", {"zustand": "open"})),
+        "c4_reordered.csv": ("amount,at,state,id", "1.00,,open,1", ("1", "open", "1.00", None)),
+        "c6_case_and_spaces.csv": (" ID , State,AT,amount ", "1,open,,1.00", ("1", "open", "1.00", None)),
+        "c6_unnamed_column.csv": ("id,state,,amount", "1,open,e,1.00", ("1", "open", "1.00", {"": "e"})),
+    }
+    rejected = {"c2_required_removed.csv": "state,at\nopen,\n", "c3_required_renamed.csv": "number,state\n1,open\n"}
+    for name, (header, row, _) in taken.items():
+        home.land(name, row, header=header)
+    for name, text in rejected.items():
+        home.land_bytes(name, text.encode())
+    outcome = home.run("bronze")
+    assert {n.path for n in outcome.notes if isinstance(n, FileRow)} == set(rejected)
+    found = home.table("bronze/orders").select("_file", "id", "state", "amount", "_extra").collect()
+    assert {r["_file"]: (r["id"], r["state"], r["amount"], r["_extra"]) for r in found} == {
+        n: wanted for n, (_, _, wanted) in taken.items()
+    }
+
+
+def test_c8_a_raw_column_new_in_the_contract_is_added_and_older_rows_read_null(home: Home) -> None:
+    home.land("a.csv", "1,open,2026-01-01,1.00")
+    home.ok()
+    column = "      - {name: amount, logicalType: string}"
+    typed = "      - {name: state, logicalType: string}"
+    home.contract(
+        ORDERS.replace(column, f"{column}\n      - {{name: note, logicalType: string}}").replace(
+            typed, f"{typed}\n      - {{name: note, logicalType: string}}", 1
+        )
+    )
+    home.land("b.csv", "2,open,2026-01-01,1.00,hello", header=f"{HEADER},note")
+    home.ok()
+    assert_rows(home.table("silver/orders").select("id", "note"), [("1", None), ("2", "hello")], "id string, note string")
