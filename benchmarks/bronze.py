@@ -1,6 +1,6 @@
 """Bronze against Spark's own CSV -> Parquet of the same files, in one warm session, in alternation.
 
-    python -m benchmarks.bronze [ROUNDS]
+    python -m benchmarks.bronze [ROUNDS] [FILES]
 
 30 files of 33 000 rows (120 MB). Bronze includes everything it does: discovery, probe with hash, provenance, record
 numbers, statistics on it, the Delta commit, the file ledger. The floor is `spark.read.csv(...).write.parquet(...)` with
@@ -27,7 +27,8 @@ from streaming_jobs.run import Run
 from streaming_jobs.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES, ROWS = 30, 33_000
+FILES = int(sys.argv[2]) if len(sys.argv) > 2 else 30
+ROWS = 33_000
 COLUMNS = "event_id,user_id,event_type,event_timestamp,country,amount"
 
 
@@ -40,10 +41,10 @@ def generate(folder: Path) -> int:
         for n in range(ROWS):
             kind = order.choice(("page_view", "click", "add_to_cart", "purchase", "signup"))
             amount = f"{order.randrange(1, 99_999) / 100:.2f}" if kind == "purchase" else ""
-            at = f"2026-03-{day:02} {n % 24:02}:{n % 60:02}:{(n * 7) % 60:02}"
+            at = f"2026-03-{(day - 1) % 30 + 1:02} {n % 24:02}:{n % 60:02}:{(n * 7) % 60:02}"
             lines.append(f"{day:02}-{n:06}-{order.getrandbits(128):032x},user-{order.randrange(50_000):06},{kind},{at},IT,{amount}")
         text = "\n".join(lines) + "\n"
-        (folder / f"events_2026-03-{day:02}.csv").write_text(text)
+        (folder / f"events_2026-03-{day:03}.csv").write_text(text)
         size += len(text)
     return size
 

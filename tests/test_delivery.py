@@ -37,7 +37,7 @@ def test_b1_a_half_written_file_is_right_after_it_was_completed(home: Home) -> N
     whole = f"{HEADER}\n1,open,2026-01-01,1.00\n2,open,2026-01-02,2.00\n3,paid,2026-01-03,3.00\n".encode()
     for size in (len(HEADER) + 10, len(whole) - 30, len(whole)):
         home.land_bytes("a.csv", whole[:size])
-        home.run()
+        home.run("bronze", "silver")
     assert_rows(
         home.table("silver/orders").select("id", "amount", "_row"),
         [("1", "1.00", 1), ("2", "2.00", 2), ("3", "3.00", 3)],
@@ -212,7 +212,7 @@ def test_b19_rows_that_slide_out_of_a_window_file_go_under_replace_and_stay_unde
     for one in (home, other_home):
         for day in range(3):
             one.land("window.csv", *(f"{n},open,2026-01-0{n},{day}.00" for n in range(day + 1, day + 3)), at=1_767_600_000 + day)
-            one.ok()
+            one.ok("bronze", "silver")
     assert_rows(home.table("silver/orders").select("id", "amount"), [("3", "2.00"), ("4", "2.00")], "id string, amount string")
     assert_rows(
         other_home.table("silver/orders").select("id", "amount"),
@@ -393,7 +393,7 @@ def test_c_every_change_of_the_header_is_mapped_by_name_or_rejected(home: Home) 
 
 def test_c8_a_raw_column_new_in_the_contract_is_added_and_older_rows_read_null(home: Home) -> None:
     home.land("a.csv", "1,open,2026-01-01,1.00")
-    home.ok()
+    home.ok("bronze", "silver")
     column = "      - {name: amount, logicalType: string}"
     typed = "      - {name: state, logicalType: string}"
     home.contract(
@@ -402,5 +402,5 @@ def test_c8_a_raw_column_new_in_the_contract_is_added_and_older_rows_read_null(h
         )
     )
     home.land("b.csv", "2,open,2026-01-01,1.00,hello", header=f"{HEADER},note")
-    home.ok()
+    home.ok("bronze", "silver")
     assert_rows(home.table("silver/orders").select("id", "note"), [("1", None), ("2", "hello")], "id string, note string")

@@ -93,14 +93,14 @@ def test_files_in_any_order_and_batching_end_in_the_same_silver_quarantine_and_g
 
 def test_columns_are_found_by_header_name_and_unknown_ones_are_kept(home: Home) -> None:
     home.land("a.csv", "10.00,x,2026-01-01,open,1", header="amount,Device Name,at,STATUS,id")
-    home.ok()
+    home.ok("bronze", "silver")
     assert_rows(home.table("silver/orders"), [("1", "open", "2026-01-01 00:00:00", "10.00", "a.csv", 1)], SILVER)
     assert_rows(home.table("bronze/orders").selectExpr("to_json(_extra) AS extra"), [('{"Device Name":"x"}',)], "extra string")
 
 
 def test_short_and_long_records_are_kept_whole_and_quarantined(home: Home) -> None:
     home.land("a.csv", "1,open", "2,open,2026-01-01,1.00", "3,open,2026-01-01,1.00,and,more")
-    outcome = home.ok()
+    outcome = home.ok("bronze", "silver")
     assert balances(outcome.notes, "silver") == [(0, 3, 1, 0, 2)]
     assert_rows(
         home.table("quarantine/orders").selectExpr("_row", "_malformed", "reasons[0].rule AS rule", "contract_version AS v"),
@@ -111,7 +111,7 @@ def test_short_and_long_records_are_kept_whole_and_quarantined(home: Home) -> No
 
 def test_a_quoted_newline_and_doubled_quotes_are_one_cell(home: Home) -> None:
     home.land("a.csv", '1,"say ""hi""\nthere",2026-01-01,1.00', "2,open,2026-01-01,1.00")
-    home.ok()
+    home.ok("bronze", "silver")
     assert_rows(
         home.table("silver/orders").select("id", "state", "_row"),
         [("1", 'say "hi"\nthere', 1), ("2", "open", 2)],
@@ -123,14 +123,14 @@ def test_a_file_that_cannot_be_read_is_rejected_alone_and_the_rest_goes_in(home:
     home.land("good.csv", *TUESDAY)
     home.land("no_id.csv", "open,2026-01-01", header="state,at")
     home.land_bytes("picture.csv", bytes(range(256)) * 40)
-    outcome = home.run()
+    outcome = home.run("bronze", "silver")
     assert outcome.exit_code == 3
     refused = {n.path: n.reason for n in outcome.notes if isinstance(n, FileRow)}
     assert set(refused) == {"no_id.csv", "picture.csv"}
     assert "lacks required id" in str(refused["no_id.csv"])
     assert home.table("silver/orders").count() == 3
     assert home.states() == {"good.csv": ("ingested", 3), "no_id.csv": ("rejected", None), "picture.csv": ("rejected", None)}
-    assert home.run().exit_code == 0
+    assert home.run("bronze", "silver").exit_code == 0
 
 
 def test_a_corrected_file_corrects_everything_below_it(home: Home) -> None:
@@ -179,15 +179,15 @@ def test_a_touched_file_with_the_same_content_writes_no_data(home: Home) -> None
 def test_a_quality_limit_holds_the_batch_back_and_a_correction_releases_it(home: Home) -> None:
     home.contract(ORDERS.replace("value: [at]}]", "value: [at]}, {property: maxQuarantinedShare, value: 0.4}]"))
     home.land("a.csv", "1,open,2026-01-01,1.00", "2,open,never,1.00", "3,open,never,1.00")
-    outcome = home.run()
+    outcome = home.run("bronze", "silver")
     assert outcome.exit_code == 3
     assert [(layer, dataset) for layer, dataset, _ in outcome.failures] == [("silver", "orders")]
     assert "2 of 3 rows (67%)" in str(outcome.failures[0][2])
     assert "a.csv (2)" in str(outcome.failures[0][2])
     assert (home.table("silver/orders").count(), home.table("quarantine/orders").count()) == (0, 0)
-    assert home.run().exit_code == 3
+    assert home.run("bronze", "silver").exit_code == 3
     home.land("a.csv", "1,open,2026-01-01,1.00", "2,open,2026-01-01,1.00", "3,open,never,1.00")
-    home.ok()
+    home.ok("bronze", "silver")
     assert_rows(home.table("silver/orders").select("id"), [("1",), ("2",)], "id string")
     assert home.table("quarantine/orders").count() == 1
 
@@ -195,8 +195,8 @@ def test_a_quality_limit_holds_the_batch_back_and_a_correction_releases_it(home:
 def test_a_quality_limit_can_be_waived_for_one_run(home: Home) -> None:
     home.contract(ORDERS.replace("value: [at]}]", "value: [at]}, {property: maxQuarantinedShare, value: 0.4}]"))
     home.land("a.csv", "1,open,never,1.00")
-    assert home.run().exit_code == 3
-    assert home.run(accept_quality=True).exit_code == 0
+    assert home.run("bronze", "silver").exit_code == 3
+    assert home.run("bronze", "silver", accept_quality=True).exit_code == 0
     assert home.table("quarantine/orders").count() == 1
 
 
@@ -306,10 +306,10 @@ def test_a_lost_checkpoint_of_an_emptied_table_leaves_nothing_behind_and_keeps_t
 
 def test_a_row_that_goes_away_leaves_silver_though_the_contract_would_refuse_it_today(home: Home) -> None:
     home.land("a.csv", "1,open,2026-01-01,1.00", "2,open,2026-01-01,50.00")
-    home.ok()
+    home.ok("bronze", "silver")
     home.contract(ORDERS.replace("minimum: 0", "minimum: 0, maximum: 9"))
     home.land("a.csv", "1,open,2026-01-01,1.00")
-    home.ok()
+    home.ok("bronze", "silver")
     assert_rows(home.table("silver/orders").select("id"), [("1",)], "id string")
 
 
