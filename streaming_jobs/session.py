@@ -124,6 +124,8 @@ def _end_jvm() -> None:
     gateway = SparkContext._gateway
     if gateway is None:
         return
+    # First, so that Python's garbage collector sends nothing more: it would meet a closed connection, now and then.
+    gateway.shutdown()
     gateway.proc.stdin.close()
     try:
         gateway.proc.wait(_END_SECONDS)
