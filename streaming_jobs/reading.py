@@ -19,6 +19,8 @@ from streaming_jobs.probe import Facts
 
 _ROWS_PER_FILE = 1 << 33  # monotonically_increasing_id keeps the partition above this bit
 _BYTES_PER_OUTPUT_FILE = 64 << 20
+_FILES_PER_OUTPUT_FILE = 500
+_BUFFER_CHARACTERS = 1 << 17
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._=-]+")  # no sub-folder, nothing that is percent-encoded
 
 PROVENANCE = [
@@ -44,7 +46,7 @@ def read(spark: SparkSession, contract: Contract, folder: Path, files: Sequence[
     rows = frames[0] if frames else spark.createDataFrame([], schema)
     for frame in frames[1:]:
         rows = rows.unionByName(frame)
-    parts = max(1, math.ceil(sum(f.size for f in files) / _BYTES_PER_OUTPUT_FILE))
+    parts = max(1, math.ceil(sum(f.size for f in files) / _BYTES_PER_OUTPUT_FILE), math.ceil(len(files) / _FILES_PER_OUTPUT_FILE))
     return rows.coalesce(parts).select(
         "*", F.lit(ingest_id).cast("bigint").alias("_ingest_id"), F.lit(ledger.now()).cast("timestamp").alias("_ingested_at")
     )
@@ -65,6 +67,8 @@ def _read_alike(spark: SparkSession, contract: Contract, folder: Path, files: Se
         .option("multiLine", True)
         .option("mode", "PERMISSIVE")
         .option("columnNameOfCorruptRecord", "_corrupt")
+        # A task keeps the buffers of all the files it has read; the default of 2 MB each fills a heap with a thousand.
+        .option("inputBufferSize", _BUFFER_CHARACTERS)
         .csv([streams.escape(str(folder / f.path)) for f in files])
     )
     at = dict(first.mapping.columns)
