@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
+from streaming_jobs import probe
+from streaming_jobs.landing import Entry
 from streaming_jobs.settings import Settings
 
 
-def put_away(folder: Path, path: str, dataset: str, ingest_id: int, settings: Settings) -> None:
+def put_away(folder: Path, entry: Entry, dataset: str, ingest_id: int, settings: Settings) -> None:
     """Move one file to data/archive/<dataset>/<path>; a name that is taken there gets the ingest's number.
 
-    path: relative to the landing folder. A file that is gone already is no error: a crash came after the move.
+    entry: the file as it was ingested. One that was replaced since goes back and is read by the next run, unless
+    a newer one lies in its place by then. A file that is gone already is no error: a crash came after the move.
     """
-    target = settings.table("archive") / dataset / path
+    source = folder / entry.path
+    target = settings.table("archive") / dataset / entry.path
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         target = target.with_name(f"{target.name}.{ingest_id}")
     try:
-        shutil.move(folder / path, target)
+        shutil.move(source, target)
     except FileNotFoundError:
         return
+    # Looked at after the move: before it, the file could still be replaced between the look and the move.
+    if probe.stamp(target) != (entry.size, entry.modified_at):
+        _give_back(target, source)
+
+
+def _give_back(target: Path, source: Path) -> None:
+    staged = source.with_name(f".{source.name[:200]}.unread")
+    shutil.move(target, staged)
+    with suppress(FileExistsError):
+        os.link(staged, source)  # unlike a move, never over a file that has landed meanwhile
+    staged.unlink()

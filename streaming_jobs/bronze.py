@@ -155,7 +155,7 @@ def _archive(ingest: _Ingest) -> None:
     rows = [replace(row, reason=ledger.ARCHIVED, ingest_id=new_id, decided_at=ledger.now()) for row in held]
     ledger.append_files(ingest.run.settings, rows, (f"files:{ingest.contract.dataset}:decision", new_id))
     for entry in found.ingested:
-        archive.put_away(ingest.folder, entry.path, ingest.contract.dataset, new_id, ingest.run.settings)
+        archive.put_away(ingest.folder, entry, ingest.contract.dataset, new_id, ingest.run.settings)
     _note(ingest, rows)
 
 

@@ -241,7 +241,8 @@ def _write_quarantine(arrived: DataFrame, gone: DataFrame | None, contract: Cont
         return
     # A corrected row that is refused again may carry the identity of the one it replaces.
     out = held.join(gone, list(_IDENTITY), "left_semi").join(fresh, list(_IDENTITY), "left_anti").withColumn("_put", F.lit(False))
-    changes = put.unionByName(out).persist()
+    # The table keeps a raw column that the contract has dropped.
+    changes = put.unionByName(out, allowMissingColumns=True).persist()
     try:
         if changes.isEmpty():
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -404,3 +405,20 @@ def test_c8_a_raw_column_new_in_the_contract_is_added_and_older_rows_read_null(h
     home.land("b.csv", "2,open,2026-01-01,1.00,hello", header=f"{HEADER},note")
     home.ok("bronze", "silver")
     assert_rows(home.table("silver/orders").select("id", "note"), [("1", None), ("2", "hello")], "id string, note string")
+
+
+def test_a_file_replaced_while_it_is_being_archived_stays_and_is_read_by_the_next_run(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    archiving = Home(home.path, home.settings.model_copy(update={"archive_ingested": True}), home.spark)
+    archiving.land("a.csv", ROW)
+    move, replaced = shutil.move, []
+
+    def replace_first(source: Path, target: Path) -> None:
+        if not replaced:
+            replaced.append(archiving.land("a.csv", "2,open,2026-01-01,1.00", "3,open,2026-01-01,1.00"))
+        move(source, target)
+
+    monkeypatch.setattr(shutil, "move", replace_first)
+    archiving.ok("bronze")
+    assert [p.name for p in home.raw.iterdir()] == ["a.csv"]
+    archiving.ok("bronze")
+    assert ids(home) == ["2", "3"]

@@ -321,3 +321,15 @@ def test_a_lost_gold_checkpoint_does_not_keep_groups_that_went_away(home: Home) 
     shutil.rmtree(home.path / "checkpoints" / "gold")
     home.ok()
     assert_rows(home.table("gold/by_state"), [("open", 1, "1.00")], GOLD)
+
+
+def test_a_raw_column_dropped_from_the_contract_does_not_keep_a_correction_out(home: Home) -> None:
+    unused = "      - {name: amount, logicalType: string}\n"
+    home.contract(ORDERS.replace(unused, f"{unused}      - {{name: note, logicalType: string}}\n"))
+    home.land("a.csv", "1,open,2026-01-01,1.00,x", "2,open,never,1.00,y", header=f"{HEADER},note")
+    home.ok("bronze", "silver")
+    home.contract()
+    home.land("a.csv", "1,paid,2026-01-01,1.00,x", "2,open,2026-01-01,1.00,y", header=f"{HEADER},note")
+    home.ok("bronze", "silver")
+    assert_rows(home.table("silver/orders").select("id", "state"), [("1", "paid"), ("2", "open")], "id string, state string")
+    assert home.table("quarantine/orders").count() == 0
