@@ -410,7 +410,8 @@ def test_c8_a_raw_column_new_in_the_contract_is_added_and_older_rows_read_null(h
 def test_a_file_replaced_while_it_is_being_archived_stays_and_is_read_by_the_next_run(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     archiving = Home(home.path, home.settings.model_copy(update={"archive_ingested": True}), home.spark)
     archiving.land("a.csv", ROW)
-    move, replaced = shutil.move, []
+    move = shutil.move
+    replaced: list[Path] = []
 
     def replace_first(source: Path, target: Path) -> None:
         if not replaced:
