@@ -20,7 +20,7 @@ from streaming_jobs import contract as contracts
 from streaming_jobs import settings as settings_of
 from streaming_jobs.console import Console, document, summary
 from streaming_jobs.contract import Contract
-from streaming_jobs.errors import ContractError, Failure, Unexpected
+from streaming_jobs.errors import ContractError, Failure, as_failure
 from streaming_jobs.ledger import Status
 from streaming_jobs.settings import Settings
 
@@ -156,10 +156,8 @@ def _exit(context: typer.Context, command: Callable[[_Call], int]) -> None:
     call: _Call = context.find_object(_Call) or _Call(None, Console())
     try:
         code = command(call)
-    except Failure as failure:
-        code = _failed(call, failure)
     except Exception as error:
-        code = _failed(call, Unexpected(error))
+        code = _failed(call, as_failure(error))
     raise typer.Exit(code)
 
 

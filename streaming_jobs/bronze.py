@@ -4,7 +4,7 @@ New files are appended; a file that changed replaces its own rows in one commit.
 stream finds what is new; the sweep behind it compares the folder with the ledger and finds the rest:
 corrected files, and names the stream passed over. Both end in `_ingest`.
 
-Once, whatever dies when. An ingest has a number from the ledger, one higher each time, which is also
+Once, whatever dies when. An ingest has a number from the ledger, higher each time, which is also
 the version of its Delta transaction. Intent (what the probe saw) goes to the ledger before the Bronze
 commit, the decision after it. After a crash the table itself says whether the number was committed:
 if so the intent is confirmed from the rows that carry it, never from the file as it is now; if not,
@@ -26,7 +26,7 @@ from streaming_jobs import archive, landing, ledger, pending, probe, reading, sq
 from streaming_jobs.contract import Contract, Redelivery
 from streaming_jobs.errors import DamagedState
 from streaming_jobs.failpoints import hit
-from streaming_jobs.landing import Entry
+from streaming_jobs.landing import Comparison, Entry
 from streaming_jobs.ledger import FileRow, FileState, Status
 from streaming_jobs.probe import Facts, Refusal
 from streaming_jobs.run import Clock, Run, record
@@ -50,6 +50,9 @@ class _Ingest:
         self.last_id += 1
         return self.last_id
 
+    def compare(self, entries: tuple[Entry, ...]) -> Comparison:
+        return landing.compare(entries, self.states, self.contract.landing, self.contract_changed_at)
+
 
 def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     """Ingest everything that lies in the landing folder now, then return.
@@ -57,7 +60,7 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     Raises UsageError when the landing folder is missing, DamagedState when table and ledger contradict
     each other. A file that cannot be read is rejected alone and reported through `run.notify`.
     """
-    landing.list_folder(run.settings.landing(contract.landing.folder))  # a missing folder is no empty one
+    landing.require_folder(run.settings.landing(contract.landing.folder))
     create(spark, contract, run)
     ingest = _begin(contract, run)
     names = streams.read_file_names(spark, ingest.folder, landing.name_filter(contract.landing), run.settings.max_files_per_batch)
@@ -83,7 +86,7 @@ def create(spark: SparkSession, contract: Contract, run: Run) -> None:
 def _begin(contract: Contract, run: Run) -> _Ingest:
     settings, dataset = run.settings, contract.dataset
     known = ledger.last_ingest_id(settings, dataset)
-    stored = ledger.transaction_version(settings.table(contract.bronze_table), _app(dataset))
+    stored = ledger.transaction_version(settings.table(contract.bronze_table), pending.bronze_app(dataset))
     if stored > known:
         raise DamagedState(
             f"data/{contract.bronze_table} holds ingest {stored}, the ledger knows only {known}: files would be read twice. "
@@ -119,7 +122,7 @@ def _discovered(ingest: _Ingest) -> streams.BatchFunction:
         # Distinct by set: a name with glob characters may list other files again.
         names = {_relative(row.path, ingest.folder) for row in batch.collect()}
         entries = tuple(e for e in landing.list_folder(ingest.folder) if e.path in names)
-        found = landing.compare(entries, ingest.states, ingest.contract.landing, ingest.contract_changed_at)
+        found = ingest.compare(entries)
         # Not listed and yet there: below a link to a folder, which Spark follows and we do not.
         lost = [path for path in names - {e.path for e in entries} - ingest.states.keys() if not (ingest.folder / path).exists()]
         new_id = ingest.next_id()
@@ -133,7 +136,7 @@ def _discovered(ingest: _Ingest) -> streams.BatchFunction:
 
 def _sweep(spark: SparkSession, ingest: _Ingest) -> None:
     """Close what a path-only source cannot see: changed, skipped, refused and vanished files."""
-    found = landing.compare(landing.list_folder(ingest.folder), ingest.states, ingest.contract.landing, ingest.contract_changed_at)
+    found = ingest.compare(landing.list_folder(ingest.folder))
     new_id = ingest.next_id()
     _decide(
         ingest,
@@ -147,7 +150,7 @@ def _sweep(spark: SparkSession, ingest: _Ingest) -> None:
 
 def _archive(ingest: _Ingest) -> None:
     """Put ingested files away. The ledger knows first, so that a file on its way is never taken for missing."""
-    found = landing.compare(landing.list_folder(ingest.folder), ingest.states, ingest.contract.landing, ingest.contract_changed_at)
+    found = ingest.compare(landing.list_folder(ingest.folder))
     if not found.ingested:
         return
     new_id = ingest.next_id()
@@ -217,7 +220,7 @@ def _load(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], *, in_pl
     intents = [_facts_row(ingest, new_id, f, Status.READING, None) for f in files]
     ledger.append_files(run.settings, intents, (f"files:{contract.dataset}:intent", new_id))
     hit("bronze.intended")
-    txn = Txn(_app(contract.dataset), new_id)
+    txn = Txn(pending.bronze_app(contract.dataset), new_id)
     try:
         rows = reading.read(spark, contract, ingest.folder, files, new_id)
         if in_place and contract.bronze.on_redelivery is Redelivery.APPEND:
@@ -250,7 +253,7 @@ def _take_back(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], tab
     """Delete the uncertain delivery of each file and leave its earlier ones."""
     loaded = [state.loaded for f in files if (state := ingest.states[f.path]).loaded]
     predicate = f"{sqltext.any_of('`_file`', [r.path for r in loaded])} AND {sqltext.any_of('`_ingest_id`', [r.ingest_id for r in loaded])}"
-    tables.delete(spark, table, predicate, Txn(f"{_app(ingest.contract.dataset)}:take-back", new_id))
+    tables.delete(spark, table, predicate, Txn(f"{pending.bronze_app(ingest.contract.dataset)}:take-back", new_id))
 
 
 def _confirm(
@@ -359,10 +362,6 @@ def _facts_row(ingest: _Ingest, new_id: int, found: Facts, status: Status, reaso
         reason or (f"same content as {twin}" if twin else None), None, None, found.encoding, found.delimiter, found.header,
         new_id, None, ledger.now(),
     )  # fmt: skip
-
-
-def _app(dataset: str) -> str:
-    return f"bronze:{dataset}"
 
 
 def _relative(uri: str, folder: Path) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 
 from deltalake import DeltaTable
 
+_UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError)
+
 
 def is_new(checkpoint: Path) -> bool:
     """True when no micro-batch was ever planned under this checkpoint."""
@@ -32,12 +34,12 @@ def is_behind(checkpoint: Path, table: Path) -> bool:
     if newest != _newest(checkpoint / "commits"):
         return True
     try:
-        offset = json.loads((checkpoint / "offsets" / str(newest)).read_text("utf-8").splitlines()[-1])
+        offset = _offset(checkpoint, newest)
         if offset["reservoirId"] != str(source.metadata().id) or offset["isStartingVersion"]:
             return True
         reached, index, version = offset["reservoirVersion"], offset["index"], source.version()
         return bool(reached <= version and not (reached == version and index + 1 == _changes(table, version)))
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+    except _UNREADABLE:
         return True
 
 
@@ -48,11 +50,11 @@ def bytes_behind(checkpoint: Path, table: Path) -> int | None:
     if newest is None:
         return table_bytes(table)
     try:
-        offset = json.loads((checkpoint / "offsets" / str(newest)).read_text("utf-8").splitlines()[-1])
+        offset = _offset(checkpoint, newest)
         commits = range(int(offset["reservoirVersion"]), source.version() + 1)
         actions = [action for version in commits for action in _actions(table, version)]
         return sum(int(a[kind]["size"]) for a in actions for kind in ("add", "cdc") if kind in a)
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+    except _UNREADABLE:
         return None
 
 
@@ -68,6 +70,12 @@ def _newest(log: Path) -> int | None:
     if not log.is_dir():
         return None
     return max((int(name.name) for name in log.iterdir() if name.name.isdecimal()), default=None)
+
+
+def _offset(checkpoint: Path, batch: int) -> dict[str, Any]:
+    """The source's offset of a planned micro-batch. Raises one of _UNREADABLE when it is not as expected."""
+    found: dict[str, Any] = json.loads((checkpoint / "offsets" / str(batch)).read_text("utf-8").splitlines()[-1])
+    return found
 
 
 def _changes(table: Path, version: int) -> int:

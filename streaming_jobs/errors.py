@@ -38,6 +38,11 @@ class Unexpected(Failure):
         self.__cause__ = error
 
 
+def as_failure(error: Exception) -> Failure:
+    """The error itself where it is one of the tree, else wrapped as Unexpected."""
+    return error if isinstance(error, Failure) else Unexpected(error)
+
+
 class UsageError(Failure):
     exit_code = 2
 

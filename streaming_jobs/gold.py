@@ -86,13 +86,13 @@ def aggregate(rows: DataFrame, gold: Gold) -> DataFrame:
 def _build(spark: SparkSession, contract: Contract, run: Run, *, every: bool) -> None:
     """Build the tables that no batch has built, because Silver did not change since the contract did; or every table."""
     for gold in contract.gold:
-        built = definition.is_built(gold, contract, run.settings.table(gold.path))
-        if built and not every:
+        table = run.settings.table(gold.path)
+        if definition.is_built(gold, contract, table) and not every:
             continue
         run.stop.check()
-        clock, before = Clock(), tables.version(run.settings.table(gold.path))
+        clock, before = Clock(), tables.version(table)
         gone = _bring_up_to_date(spark, gold, None, contract, run, None)
-        if tables.version(run.settings.table(gold.path)) > before:
+        if tables.version(table) > before:
             _record(run, clock, contract, (f"runs:gold:{contract.dataset}:{gold.name}:{run.run_id}", 0), None, 0, gone)
 
 
@@ -104,17 +104,18 @@ def _bring_up_to_date(spark: SparkSession, gold: Gold, units: Sequence[Row] | No
         if not units:
             return 0
         source = source.where(_covers(units, {c.name: _value(c) for c in gold.grain}))
-        present = present.where(_covers(units, {c.name: sqltext.quoted(c.name) for c in gold.grain}))
+        replaced = _covers(units, {c.name: sqltext.quoted(c.name) for c in gold.grain})
+        present = present.where(replaced)
     fresh = aggregate(source, gold).coalesce(1).persist()
     try:
-        built = definition.is_built(gold, contract, run.settings.table(gold.path))
+        built = definition.is_built(gold, contract, table)
         difference = _compare(fresh, present, gold) if built else _Difference(groups=1, gone=0)
         if not difference.groups:
             return 0
         if units is None or txn is None:
             tables.overwrite(_marked(fresh, gold, contract), table)
         else:
-            tables.replace(fresh, table, _covers(units, {c.name: sqltext.quoted(c.name) for c in gold.grain}), txn)
+            tables.replace(fresh, table, replaced, txn)
         return difference.gone
     finally:
         fresh.unpersist()
@@ -130,7 +131,7 @@ def _compare(fresh: DataFrame, present: DataFrame, gold: Gold) -> _Difference:
     names = [c.name for c in _columns(gold)]
     grain = [c.name for c in gold.grain]
     row, none = F.struct(*names), F.lit(None)
-    sides = fresh.select(*grain, row.alias("_fresh"), F.lit(None).alias("_present")).unionByName(
+    sides = fresh.select(*grain, row.alias("_fresh"), none.alias("_present")).unionByName(
         present.select(*grain, none.alias("_fresh"), row.alias("_present"))
     )
     groups = sides.groupBy(*grain).agg(

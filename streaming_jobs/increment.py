@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from streaming_jobs import locks, pending
 from streaming_jobs.contract import Contract
-from streaming_jobs.errors import Failure, InputRefused, Stopped, Unexpected
+from streaming_jobs.errors import Failure, InputRefused, Stopped, as_failure
 from streaming_jobs.ledger import FileRow, Status
 from streaming_jobs.pending import Pending
 from streaming_jobs.run import Note, Run
@@ -73,7 +73,7 @@ def _look(layers: Sequence[str], contracts: Sequence[Contract], run: Run) -> tup
             try:
                 work.append(pending.OF[layer](contract, run.settings))
             except Exception as error:
-                failures.append((layer, contract.dataset, error if isinstance(error, Failure) else Unexpected(error)))
+                failures.append((layer, contract.dataset, as_failure(error)))
                 break
     return work, failures
 
@@ -107,7 +107,7 @@ def _work(
                 except Stopped as stopped:
                     return [*failures, (layer, contract.dataset, stopped)]
                 except Exception as error:
-                    failures.append((layer, contract.dataset, error if isinstance(error, Failure) else Unexpected(error)))
+                    failures.append((layer, contract.dataset, as_failure(error)))
                     if not isinstance(error, InputRefused):
                         broken.add(contract.dataset)
     return failures

@@ -41,7 +41,7 @@ class Entry:
 class Comparison:
     """Each claimed name is in exactly one group; one that was refused or held back before is in none.
 
-    new: no content of it is in Bronze. changed: some is, and size or modification time differ now.
+    new: no content of it is in Bronze. changed: some is, and it is to be looked at again (see `compare`).
     refused: its name or kind rules it out, and the ledger does not say so yet.
     missing: known to the ledger, not claimed in the folder now, and the ledger does not say so yet.
     unclaimed: in the folder, but hidden or not matched by the contract's path.
@@ -59,20 +59,25 @@ class Comparison:
     def candidates(self) -> tuple[Entry, ...]:
         return self.new + self.changed
 
-    @property
-    def quiet(self) -> bool:
-        """True: a Bronze run would neither read a file nor write to the ledger."""
-        return not (self.new or self.changed or self.refused or self.missing)
-
 
 def list_folder(folder: Path) -> tuple[Entry, ...]:
     """List the landing folder with its sub-folders, sorted by path; links are not followed.
 
     Raises UsageError when the folder is missing: an empty answer would look like "nothing to do".
     """
+    require_folder(folder)
+    return tuple(sorted(_walk(folder, ""), key=lambda e: e.path))
+
+
+def require_folder(folder: Path) -> None:
+    """Raise UsageError when the landing folder is missing."""
     if not folder.is_dir():
         raise UsageError(f"landing folder {folder} does not exist; nothing was read. Create it, or correct `path` in the contract.")
-    return tuple(sorted(_walk(folder, ""), key=lambda e: e.path))
+
+
+def modified_at(info: os.stat_result) -> datetime:
+    """The modification time in UTC, microseconds: as the listing, the probe and the ledger all have it, to be compared."""
+    return _EPOCH + timedelta(microseconds=info.st_mtime_ns // 1000)
 
 
 def compare(
@@ -136,9 +141,8 @@ def _walk(folder: Path, prefix: str) -> Iterator[Entry]:
         for name in names:
             info = name.stat(follow_symlinks=False)
             shown = os.fsencode(name.name).decode("utf-8", "backslashreplace")
-            modified_at = _EPOCH + timedelta(microseconds=info.st_mtime_ns // 1000)
             problem = _problem(info.st_mode, name.name, shown)
-            yield Entry(prefix + shown, info.st_size, modified_at, problem)
+            yield Entry(prefix + shown, info.st_size, modified_at(info), problem)
             if problem == _FOLDER:
                 yield from _walk(folder / name.name, f"{prefix}{shown}/")
 

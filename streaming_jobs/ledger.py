@@ -36,7 +36,7 @@ class Status(StrEnum):
     REPEAT = "repeat"  # touched, but the content Bronze already holds
     REJECTED = "rejected"
     HELD = "held"  # a replacement that would lose too many rows
-    MISSING = "missing"  # ingested once, gone from landing; its rows stay
+    MISSING = "missing"  # known, and gone from landing or no longer claimed; its rows, if any, stay
 
 
 @dataclass(frozen=True)
@@ -146,10 +146,7 @@ _RUN_TYPES = {
 
 def file_states(settings: Settings, dataset: str) -> dict[str, FileState]:
     """The state of every path the ledger knows of a dataset; an intent never counts as a decision."""
-    table = settings.table(FILES)
-    if not DeltaTable.is_deltatable(str(table)):
-        return {}
-    rows = _read_files(table, _NEWEST.format(dataset=_text(dataset)))
+    rows = _read_files(settings, _NEWEST.format(dataset=_text(dataset)))
     states: dict[str, FileState] = {}
     for row in rows:
         known = states.get(row.path)
@@ -172,12 +169,11 @@ SELECT * FROM ranked WHERE n = 1 OR (loads AND n_loads = 1) ORDER BY path, inges
 
 def latest_files(settings: Settings, datasets: Sequence[str], status: Status | None = None) -> tuple[FileRow, ...]:
     """The newest row of each path, intents included; sorted by dataset and path."""
-    table = settings.table(FILES)
-    if not DeltaTable.is_deltatable(str(table)) or not datasets:
+    if not datasets:
         return ()
     names = ", ".join(_text(d) for d in datasets)
     rows = _read_files(
-        table,
+        settings,
         f"""SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY dataset, path ORDER BY ingest_id DESC, status = 'reading') AS n
             FROM files WHERE dataset IN ({names})) AS t WHERE n = 1 ORDER BY dataset, path""",
     )
@@ -186,11 +182,8 @@ def latest_files(settings: Settings, datasets: Sequence[str], status: Status | N
 
 def open_intents(settings: Settings, dataset: str) -> tuple[FileRow, ...]:
     """Intents of the newest ingest that no decision followed: the process died in between."""
-    table = settings.table(FILES)
-    if not DeltaTable.is_deltatable(str(table)):
-        return ()
     return _read_files(
-        table,
+        settings,
         f"""WITH mine AS (SELECT * FROM files WHERE dataset = {_text(dataset)})
             SELECT * FROM mine WHERE status = 'reading' AND ingest_id = (SELECT max(ingest_id) FROM mine)
               AND NOT EXISTS (SELECT 1 FROM mine d WHERE d.ingest_id = mine.ingest_id AND d.status <> 'reading')
@@ -200,11 +193,8 @@ def open_intents(settings: Settings, dataset: str) -> tuple[FileRow, ...]:
 
 def last_ingest_id(settings: Settings, dataset: str) -> int:
     """The highest ingest id handed out; 0 before the first."""
-    table = settings.table(FILES)
-    if not DeltaTable.is_deltatable(str(table)):
-        return 0
-    found = query({"files": table}, f"SELECT max(ingest_id) AS id FROM files WHERE dataset = {_text(dataset)}")
-    return int(found[0]["id"] or 0)
+    found = _query_files(settings, f"SELECT max(ingest_id) AS id FROM files WHERE dataset = {_text(dataset)}")
+    return int(found[0]["id"] or 0) if found else 0
 
 
 def append_files(settings: Settings, rows: Sequence[FileRow], txn: tuple[str, int]) -> None:
@@ -242,9 +232,15 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _read_files(table: Path, sql: str) -> tuple[FileRow, ...]:
+def _read_files(settings: Settings, sql: str) -> tuple[FileRow, ...]:
     names = [f.name for f in fields(FileRow)]
-    return tuple(_file_row({n: row[n] for n in names}) for row in query({"files": table}, sql))
+    return tuple(_file_row({n: row[n] for n in names}) for row in _query_files(settings, sql))
+
+
+def _query_files(settings: Settings, sql: str) -> list[dict[str, Any]]:
+    """Rows of a query over the file ledger as `files`; none before anything was written."""
+    table = settings.table(FILES)
+    return query({"files": table}, sql) if DeltaTable.is_deltatable(str(table)) else []
 
 
 def _file_row(row: dict[str, Any]) -> FileRow:

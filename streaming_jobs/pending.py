@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from deltalake import DeltaTable
 
@@ -41,10 +41,15 @@ def of_bronze(contract: Contract, settings: Settings) -> Pending:
         reasons.append(f"{len(found.ingested)} to archive")
     if ledger.open_intents(settings, dataset):
         reasons.append("a crashed run to finish")
-    if ledger.transaction_version(table, f"bronze:{dataset}") > ledger.last_ingest_id(settings, dataset):
+    if ledger.transaction_version(table, bronze_app(dataset)) > ledger.last_ingest_id(settings, dataset):
         reasons.append("the table is ahead of the ledger")
     reasons += _new_columns(settings, contract.bronze_table, [c.name for c in contract.bronze.columns])
     return Pending("bronze", dataset, tuple(reasons), sum(e.size for e in found.candidates), found)
+
+
+def bronze_app(dataset: str) -> str:
+    """The application id of Bronze's commits; its version in the table is the last ingest that was committed."""
+    return f"bronze:{dataset}"
 
 
 def of_silver(contract: Contract, settings: Settings) -> Pending:
@@ -74,7 +79,7 @@ def is_small(pending: Sequence[Pending], contracts: Sequence[Contract], settings
 
 def changed_at(contract: Contract) -> datetime:
     """When the contract last changed: a refusal older than that is tried again."""
-    return datetime.fromtimestamp(contract.file.stat().st_mtime, UTC)
+    return landing.modified_at(contract.file.stat())
 
 
 def _of_stream(layer: str, contract: Contract, source: str, reasons: list[str], settings: Settings) -> Pending:

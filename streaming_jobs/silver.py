@@ -115,8 +115,7 @@ def recompute(spark: SparkSession, contract: Contract, run: Run) -> None:
     settings = run.settings
     judged = judge(tables.read(spark, settings.table(contract.bronze_table)), contract)
     tables.overwrite(_refused(judged, contract), settings.table(contract.quarantine_table))
-    newest = versions.newest_per_key(_valid(judged), contract.silver.keys, versions.order(contract))
-    rows = newest.select(*versions.stored(contract))
+    rows = _newest(judged, contract).select(*versions.stored(contract))
     tables.overwrite(rows, settings.table(contract.silver_table), partitioned_by=contract.silver.partitioned_by)
 
 
@@ -149,7 +148,7 @@ def _judged(batch: DataFrame, contract: Contract) -> DataFrame:
         "_bronze._commit_version",
         "_bronze._ingest_id",
         # Valid rows are done with their strings; only a refused row takes them along to quarantine.
-        F.when(F.size("_reasons") > 0, F.col("_bronze")).alias("_bronze"),
+        F.when(_is_refused(), F.col("_bronze")).alias("_bronze"),
         *(F.col(sqltext.quoted(c.name)) for c in contract.silver.columns),
         *_IDENTITY,
         "_reasons",
@@ -158,7 +157,7 @@ def _judged(batch: DataFrame, contract: Contract) -> DataFrame:
 
 
 def _measure(judged: DataFrame, contract: Contract) -> _Measure:
-    arrived, refused = F.col("_change"), F.size("_reasons") > 0
+    arrived, refused = F.col("_change"), _is_refused()
     warnings = [rule.name for rule in contract.silver.rules if not rule.blocking]
     bounded = (*contract.silver.keys, *contract.silver.partitioned_by)
     found = judged.agg(
@@ -201,7 +200,7 @@ def _limit(arrived: DataFrame, came: _Measure, contract: Contract, run: Run) -> 
     current = _measure(arrived.join(held, ["_ingest_id", "_file"], "left_semi"), contract)
     if not current.arrivals or current.refused / current.arrivals <= limit:
         return
-    worst = arrived.where(F.size("_reasons") > 0).groupBy("_file").count().orderBy(F.desc("count"), "_file").first()
+    worst = arrived.where(_is_refused()).groupBy("_file").count().orderBy(F.desc("count"), "_file").first()
     assert worst is not None  # something was refused
     raise InputRefused(
         f"silver of {contract.dataset}: {current.refused} of {current.arrivals} rows ({current.refused / current.arrivals:.0%}) would be "
@@ -210,14 +209,19 @@ def _limit(arrived: DataFrame, came: _Measure, contract: Contract, run: Run) -> 
     )
 
 
-def _valid(judged: DataFrame) -> DataFrame:
-    return judged.where(F.size("_reasons") == 0)
+def _is_refused() -> Column:
+    return F.size("_reasons") > 0
+
+
+def _newest(judged: DataFrame, contract: Contract) -> DataFrame:
+    """The newest valid row of each key."""
+    return versions.newest_per_key(judged.where(~_is_refused()), contract.silver.keys, versions.order(contract))
 
 
 def _refused(judged: DataFrame, contract: Contract) -> DataFrame:
     """Refused rows as the quarantine holds them: as delivered, with their reasons."""
     delivered = [*(c.name for c in contract.bronze.columns), "_extra", "_malformed"]
-    return judged.where(F.size("_reasons") > 0).select(
+    return judged.where(_is_refused()).select(
         *(F.col(f"_bronze.{sqltext.quoted(c)}") for c in delivered),
         *_IDENTITY,
         F.col("_reasons").alias("reasons"),
@@ -263,11 +267,10 @@ def _write_silver(arrived: DataFrame, gone: DataFrame | None, seen: _Measure, co
     if not seen.keyed:
         return _Tally(0, 0, 0)
     spark, table = arrived.sparkSession, run.settings.table(contract.silver_table)
-    newest = versions.newest_per_key(_valid(arrived), contract.silver.keys, versions.order(contract))
     current = tables.read(spark, table).where(_pruning(seen, contract))
     # Valid or not: what a row was when it came in was decided by the contract of that day.
     lost = None if gone is None else gone.where(_has_keys(contract))
-    decided = versions.decide(newest, lost, current, contract).persist()
+    decided = versions.decide(_newest(arrived, contract), lost, current, contract).persist()
     settled = None
     try:
         result = versions.accept(decided)
@@ -313,7 +316,7 @@ def _winners(spark: SparkSession, decided: DataFrame, contract: Contract, run: R
     keys = list(contract.silver.keys)
     open_keys = decided.where(F.col("_verdict") == versions.REDECIDE).select(*keys)
     judged = judge(tables.read(spark, run.settings.table(contract.bronze_table)), contract)
-    return versions.newest_per_key(_valid(judged).join(open_keys, keys, "left_semi"), keys, versions.order(contract))
+    return _newest(judged.join(open_keys, keys, "left_semi"), contract)
 
 
 def _merge(changes: DataFrame, seen: _Measure, contract: Contract, run: Run, txn: Txn) -> None:

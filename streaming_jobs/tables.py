@@ -89,14 +89,13 @@ def append(rows: DataFrame, table: Path, txn: Txn) -> None:
     _writer(rows, txn).mode("append").save(str(table))
 
 
-def overwrite(rows: DataFrame, table: Path, txn: Txn | None = None, *, partitioned_by: Sequence[str] = ()) -> None:
+def overwrite(rows: DataFrame, table: Path, *, partitioned_by: Sequence[str] = ()) -> None:
     """Replace the whole content, and the schema by that of `rows`, in one commit.
 
-    Skipped when `txn` is already in the table; without one it is repeated, with the same result.
+    It carries no transaction: done again, it has the same result.
     """
-    writer = rows.write.format("delta") if txn is None else _writer(rows, txn)
     # With the schema goes the partitioning, unless it is said again.
-    writer.mode("overwrite").option("overwriteSchema", "true").partitionBy(*partitioned_by).save(str(table))
+    rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true").partitionBy(*partitioned_by).save(str(table))
 
 
 def replace(rows: DataFrame, table: Path, predicate: str, txn: Txn) -> None:

@@ -152,6 +152,14 @@ def other_home(spark: SparkSession, tmp_path: Path) -> Home:
     return _home(spark, tmp_path / "other")
 
 
+@pytest.fixture
+def orders(tmp_path: Path) -> Contract:
+    """The contract of ORDERS, for tests that need no home."""
+    file = tmp_path / "orders.yaml"
+    file.write_text(ORDERS)
+    return contracts.load(file)
+
+
 def _home(spark: SparkSession, path: Path) -> Home:
     for folder in ("conf", "data/raw", "checkpoints"):
         (path / folder).mkdir(parents=True)

@@ -10,20 +10,12 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import contract as contracts
 from streaming_jobs.contract import Contract, RowRule, SilverColumn
 from streaming_jobs.rules.judgement import judge
-from tests.conftest import ORDERS, assert_rows
+from tests.conftest import assert_rows
 
 RAW = "id string, state string, at string, amount string"
 PROVENANCE = "_extra map<string,string>, _malformed string, _file string, _file_modified_at timestamp, _row bigint"
-
-
-@pytest.fixture
-def orders(tmp_path: Any) -> Contract:
-    file = tmp_path / "orders.yaml"
-    file.write_text(ORDERS)
-    return contracts.load(file)
 
 
 def bronze(spark: SparkSession, rows: Sequence[tuple[Any, ...]], malformed: str | None = None) -> DataFrame:

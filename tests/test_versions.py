@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import contract as contracts
 from streaming_jobs.contract import Contract, Redelivery
 from streaming_jobs.rules import versions
-from tests.conftest import ORDERS, assert_rows
+from tests.conftest import assert_rows
 
 SILVER = "id string, state string, at timestamp, amount decimal(10,2), _file string, _row bigint"
 SHORT = "id string, state string, at string, _file string, _row bigint"
-
-
-@pytest.fixture
-def orders(tmp_path: Path) -> Contract:
-    file = tmp_path / "orders.yaml"
-    file.write_text(ORDERS)
-    return contracts.load(file)
 
 
 def silver(spark: SparkSession, rows: Sequence[tuple[Any, ...]]) -> DataFrame:

@@ -14,7 +14,7 @@ PROVENANCE = ("_extra", "_malformed", "_file", "_file_modified_at", "_row", "_in
 """Columns that Bronze adds to every row; no column of a contract may carry one of these names."""
 
 ORDERING = ("_file", "_file_modified_at", "_row")
-"""The end of every order: no two rows of a Bronze table agree on all three."""
+"""The end of every order, the middle one only where files are appended: no two rows of a Bronze table agree on all three."""
 
 
 class Redelivery(StrEnum):

@@ -14,12 +14,13 @@ import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from streaming_jobs.contract import Landing, RawColumn
 from streaming_jobs.header import Mapping, match
+from streaming_jobs.landing import modified_at
 from streaming_jobs.probe.content import CHUNK, MAX_EXPANSION, START, Content, Unreadable
 from streaming_jobs.probe.encoding import Encodings, codec, is_wide
 from streaming_jobs.probe.records import MAX_CELL_BYTES, MAX_CELL_LINES, Records, Swallowed
@@ -114,7 +115,7 @@ def count_records(folder: Path, facts: Facts, landing: Landing) -> int:
 def stamp(file: Path) -> tuple[int, datetime]:
     """Size in bytes and modification time in UTC, microseconds."""
     info = file.stat()
-    return info.st_size, datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=info.st_mtime_ns // 1000)
+    return info.st_size, modified_at(info)
 
 
 def _probe(file: Path, path: str, landing: Landing, columns: Sequence[RawColumn]) -> Facts | Refusal:
