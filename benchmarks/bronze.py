@@ -2,7 +2,7 @@
 
     python -m benchmarks.bronze [ROUNDS] [FILES]
 
-30 files of 33 000 rows (120 MB). Bronze includes everything it does: discovery, probe with hash, provenance, record
+30 files of 33 000 rows (84 MiB). Bronze includes everything it does: discovery, probe with hash, provenance, record
 numbers, statistics on it, the Delta commit, the file ledger. The floor is `spark.read.csv(...).write.parquet(...)` with
 an explicit schema, multiLine and zstd. Prints seconds and the ratio floor / Bronze, with its spread.
 """

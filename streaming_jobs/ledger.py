@@ -193,8 +193,8 @@ def open_intents(settings: Settings, dataset: str) -> tuple[FileRow, ...]:
 
 def last_ingest_id(settings: Settings, dataset: str) -> int:
     """The highest ingest id handed out; 0 before the first."""
-    found = _query_files(settings, f"SELECT max(ingest_id) AS id FROM files WHERE dataset = {_text(dataset)}")
-    return int(found[0]["id"] or 0) if found else 0
+    found = _execute_files(settings, f"SELECT max(ingest_id) AS id FROM files WHERE dataset = {_text(dataset)}")
+    return int(found[0].column("id")[0].as_py() or 0) if found else 0
 
 
 def append_files(settings: Settings, rows: Sequence[FileRow], txn: tuple[str, int]) -> None:
@@ -218,11 +218,8 @@ def transaction_version(table: Path, app: str) -> int:
 
 def query(tables: dict[str, Path], sql: str) -> list[dict[str, Any]]:
     """Run SQL over Delta tables in DataFusion. Small results only: rows come back as Python values."""
-    builder = QueryBuilder()
-    for name, folder in tables.items():
-        builder.register(name, DeltaTable(str(folder)))
     rows: list[dict[str, Any]] = []
-    for batch in builder.execute(sql).read_all().to_batches():
+    for batch in _execute(tables, sql):
         columns = [column.to_pylist() for column in batch.columns]
         rows += [dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
     return rows
@@ -233,20 +230,27 @@ def now() -> datetime:
 
 
 def _read_files(settings: Settings, sql: str) -> tuple[FileRow, ...]:
-    names = [f.name for f in fields(FileRow)]
-    return tuple(_file_row({n: row[n] for n in names}) for row in _query_files(settings, sql))
+    """Rows of a query over the file ledger as `files`. By column: it runs over every file known, on every run."""
+    rows: list[FileRow] = []
+    for batch in _execute_files(settings, sql):
+        values = {f.name: batch.column(f.name).to_pylist() for f in fields(FileRow)}
+        values["status"] = [Status(s) for s in values["status"]]
+        values["header"] = [None if h is None else tuple(h) for h in values["header"]]
+        rows += map(FileRow, *values.values())
+    return tuple(rows)
 
 
-def _query_files(settings: Settings, sql: str) -> list[dict[str, Any]]:
-    """Rows of a query over the file ledger as `files`; none before anything was written."""
+def _execute_files(settings: Settings, sql: str) -> list[arrow.RecordBatch]:
+    """A query over the file ledger as `files`; nothing before anything was written."""
     table = settings.table(FILES)
-    return query({"files": table}, sql) if DeltaTable.is_deltatable(str(table)) else []
+    return _execute({"files": table}, sql) if DeltaTable.is_deltatable(str(table)) else []
 
 
-def _file_row(row: dict[str, Any]) -> FileRow:
-    header = None if row["header"] is None else tuple(row["header"])
-    times = {n: row[n] and row[n].astimezone(UTC) for n in ("modified_at", "decided_at")}
-    return FileRow(**{**row, **times, "header": header, "status": Status(row["status"])})
+def _execute(tables: dict[str, Path], sql: str) -> list[arrow.RecordBatch]:
+    builder = QueryBuilder()
+    for name, folder in tables.items():
+        builder.register(name, DeltaTable(str(folder)))
+    return builder.execute(sql).read_all().to_batches()
 
 
 def _append(table: Path, columns: dict[str, list[Any]], types: dict[str, arrow.DataType], txn: tuple[str, int]) -> None:
