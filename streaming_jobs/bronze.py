@@ -13,7 +13,7 @@ the files are simply not ingested yet. A batch that comes again finds its files 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -61,8 +61,9 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     each other. A file that cannot be read is rejected alone and reported through `run.notify`.
     """
     landing.require_folder(run.settings.landing(contract.landing.folder))
+    stored = _require_agreement(contract, run)
     create(spark, contract, run)
-    ingest = _begin(contract, run)
+    ingest = _begin(contract, run, stored)
     names = streams.read_file_names(spark, ingest.folder, landing.name_filter(contract.landing), run.settings.max_files_per_batch)
     streams.run_available(names, _discovered(ingest), run.settings.checkpoint("bronze", contract.dataset), run.stop)
     _sweep(spark, ingest)
@@ -83,15 +84,26 @@ def create(spark: SparkSession, contract: Contract, run: Run) -> None:
     tables.add_columns(spark, table, [(c.name, "STRING") for c in contract.bronze.columns])
 
 
-def _begin(contract: Contract, run: Run) -> _Ingest:
+def _require_agreement(contract: Contract, run: Run) -> int:
+    """The last ingest that table and ledger both know to be committed. Raises DamagedState when one lacks what the other has."""
     settings, dataset = run.settings, contract.dataset
-    known = ledger.last_ingest_id(settings, dataset)
+    known, loaded = ledger.last_ingest_id(settings, dataset), ledger.last_loaded_id(settings, dataset)
     stored = ledger.transaction_version(settings.table(contract.bronze_table), pending.bronze_app(dataset))
     if stored > known:
         raise DamagedState(
             f"data/{contract.bronze_table} holds ingest {stored}, the ledger knows only {known}: files would be read twice. "
             "Nothing was read. Restore data/ledger from the backup that belongs to the tables."
         )
+    if loaded > stored:
+        raise DamagedState(
+            f"data/{contract.bronze_table} lacks ingest {loaded}, which the ledger has: it was removed, or an older state of it was "
+            "restored. Nothing was read. Restore the table from the backup that belongs to data/ledger."
+        )
+    return stored
+
+
+def _begin(contract: Contract, run: Run, stored: int) -> _Ingest:
+    settings, dataset = run.settings, contract.dataset
     folder = settings.landing(contract.landing.folder)
     _recover(contract, run, folder, stored)
     states = ledger.file_states(settings, dataset)
@@ -107,7 +119,7 @@ def _recover(contract: Contract, run: Run, folder: Path, stored: int) -> None:
     """
     intents = ledger.open_intents(run.settings, contract.dataset)
     if intents and intents[0].ingest_id <= stored:
-        _confirm(contract, run, folder, intents, Clock(), None, 0)
+        _confirm(contract, run, folder, ledger.file_states(run.settings, contract.dataset), intents, Clock(), None)
         return
     gone = [i for i in intents if not (folder / i.path).exists()]
     if gone:
@@ -179,9 +191,7 @@ def _ingest(spark: SparkSession, ingest: _Ingest, entries: Sequence[Entry]) -> N
             decided.append(decision)
         else:
             state = ingest.states.get(found.path)
-            # Under `append` only what was read from a changing file is taken out again.
-            in_place = state and state.loaded and not (contract.bronze.on_redelivery is Redelivery.APPEND and state.loaded.sha256)
-            (replaced if in_place else append).append(found)
+            (replaced if state and _gives_way(contract, state) else append).append(found)
     _decide(ingest, decided)
     for files, in_place in ((append, False), (replaced, True)):
         if files:
@@ -201,9 +211,8 @@ def _without_reading(ingest: _Ingest, new_id: int, found: Facts) -> FileRow | No
         )  # fmt: skip
     if state.accepted and state.sha256 == found.sha256:
         return None
-    if held.sha256 is None:
-        return None  # nobody knows what was read: read it again, whatever the contract says of changed content
-    if bronze.on_redelivery is Redelivery.REJECT:
+    # A hash that was left open: what was read is unsure, so it is read again even where changed content is not let in.
+    if bronze.on_redelivery is Redelivery.REJECT and held.sha256:
         return _facts_row(ingest, new_id, found, Status.REJECTED, ledger.CHANGED_CONTENT)
     if bronze.on_redelivery is Redelivery.REPLACE and held.rows:
         rows = probe.count_records(ingest.folder, found, ingest.contract.landing)
@@ -211,6 +220,14 @@ def _without_reading(ingest: _Ingest, new_id: int, found: Facts) -> FileRow | No
             reason = f"{rows} rows instead of {held.rows}; if that is right: streaming-jobs files accept {found.path}"
             return _facts_row(ingest, new_id, found, Status.HELD, reason)
     return None
+
+
+def _gives_way(contract: Contract, state: FileState) -> bool:
+    """True when what Bronze holds of a file is replaced by what is read of it next.
+
+    Under `append` that is only what was read while the file was changing.
+    """
+    return state.loaded is not None and not (contract.bronze.on_redelivery is Redelivery.APPEND and state.loaded.sha256)
 
 
 def _load(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], *, in_place: bool) -> None:
@@ -223,11 +240,8 @@ def _load(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], *, in_pl
     txn = Txn(pending.bronze_app(contract.dataset), new_id)
     try:
         rows = reading.read(spark, contract, ingest.folder, files, new_id)
-        if in_place and contract.bronze.on_redelivery is Redelivery.APPEND:
-            _take_back(spark, ingest, files, table, new_id)
-            tables.append(rows, table, txn)
-        elif in_place:
-            tables.replace(rows, table, sqltext.any_of("`_file`", [f.path for f in files]), txn)
+        if in_place:
+            tables.replace(rows, table, _replaced(ingest, files, new_id), txn)
         elif any(f.header for f in files):
             tables.append(rows, table, txn)
     except (PySparkException, Py4JJavaError):
@@ -244,26 +258,28 @@ def _load(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], *, in_pl
             _load(spark, ingest, readable, in_place=in_place)
         return
     hit("bronze.committed")
-    replaced = sum((ingest.states[f.path].loaded or intents[0]).rows or 0 for f in files) if in_place else 0
-    decided = _confirm(contract, run, ingest.folder, intents, clock, ingest.batch_id, replaced)
+    decided = _confirm(contract, run, ingest.folder, ingest.states, intents, clock, ingest.batch_id)
     _note(ingest, decided)
 
 
-def _take_back(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], table: Path, new_id: int) -> None:
-    """Delete the uncertain delivery of each file and leave its earlier ones."""
-    loaded = [state.loaded for f in files if (state := ingest.states[f.path]).loaded]
-    predicate = f"{sqltext.any_of('`_file`', [r.path for r in loaded])} AND {sqltext.any_of('`_ingest_id`', [r.ingest_id for r in loaded])}"
-    tables.delete(spark, table, predicate, Txn(f"{pending.bronze_app(ingest.contract.dataset)}:take-back", new_id))
+def _replaced(ingest: _Ingest, files: Sequence[Facts], new_id: int) -> str:
+    """SQL for the rows that give way: those of the files; under `append` only those of each file's last, uncertain delivery."""
+    of_files = sqltext.any_of("`_file`", [f.path for f in files])
+    if ingest.contract.bronze.on_redelivery is not Redelivery.APPEND:
+        return of_files
+    uncertain = {state.loaded.ingest_id for f in files if (state := ingest.states[f.path]).loaded}
+    # The new rows have to match as well.
+    return f"{of_files} AND {sqltext.any_of('`_ingest_id`', {*uncertain, new_id})}"
 
 
 def _confirm(
     contract: Contract,
     run: Run,
     folder: Path,
+    states: Mapping[str, FileState],
     intents: Sequence[FileRow],
     clock: Clock,
     batch_id: int | None,
-    replaced: int,
 ) -> list[FileRow]:
     """Turn intents into decisions by what the table holds of them.
 
@@ -280,7 +296,7 @@ def _confirm(
         if held["rows"] != held["last"]:
             raise DamagedState(
                 f"data/{contract.bronze_table}: {held['rows']} rows of {intent.path} carry record numbers up to {held['last']}. "
-                "The file stays unconfirmed in the ledger; rebuild Bronze from the landing folder."
+                "The file stays unconfirmed in the ledger. Restore data/ and checkpoints/ from one backup."
             )
         same = _stamp(folder / intent.path) == (intent.size, intent.modified_at)
         read_at = {held["oldest"], held["newest"]} if held["rows"] else set()
@@ -297,10 +313,11 @@ def _confirm(
             )
         )
     total = sum(d.rows or 0 for d in decided)
+    before = [state.loaded for i in intents if (state := states.get(i.path)) and _gives_way(contract, state)]
     new_id = intents[0].ingest_id
     record(
         run, clock, layer="bronze", dataset=contract.dataset, txn=(f"runs:bronze:{contract.dataset}", new_id), batch_id=batch_id,
-        files=len(decided), rows_in=total, accepted=total, deleted=replaced, table_version=version,
+        files=len(decided), rows_in=total, accepted=total, deleted=sum(row.rows or 0 for row in before if row), table_version=version,
     )  # fmt: skip
     ledger.append_files(run.settings, decided, (f"files:{contract.dataset}:decision", new_id))
     hit("bronze.confirmed")

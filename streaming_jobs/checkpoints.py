@@ -9,6 +9,7 @@ read like that is treated as work to do, so that Spark decides.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,22 @@ _UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError)
 def is_new(checkpoint: Path) -> bool:
     """True when no micro-batch was ever planned under this checkpoint."""
     return _newest(checkpoint / "offsets") is None
+
+
+def is_of_another(checkpoint: Path, table: Path) -> bool:
+    """True when the stream surely read another table: this one was made anew under its name."""
+    newest = _newest(checkpoint / "offsets")
+    if newest is None:
+        return False
+    try:
+        return bool(_offset(checkpoint, newest)["reservoirId"] != str(DeltaTable(str(table)).metadata().id))
+    except _UNREADABLE:
+        return False
+
+
+def discard(checkpoint: Path) -> None:
+    """Let the stream begin again with its source as it is."""
+    shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def is_behind(checkpoint: Path, table: Path) -> bool:

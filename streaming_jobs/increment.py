@@ -60,7 +60,7 @@ def increment(
     with locks.hold(run.settings, layers, [c.dataset for c in contracts]) as descriptors:
         work, failures = _look(layers, contracts, run)
         if any(p.reasons for p in work):
-            failures += _work(layers, contracts, work, noted, descriptors, entered)
+            failures = _work(layers, contracts, work, failures, noted, descriptors, entered)
     return Outcome(run.run_id, tuple(notes), tuple(failures))
 
 
@@ -82,22 +82,30 @@ def _work(
     layers: Sequence[str],
     contracts: Sequence[Contract],
     work: Sequence[Pending],
+    failed: Sequence[Failed],
     run: Run,
     descriptors: Sequence[int],
     entered: Callable[[str, str], None],
 ) -> list[Failed]:
-    """Run every layer of the datasets that have something to do in any of them."""
+    """Run every layer of the datasets that have something to do in any of them.
+
+    failed: layers that could not even be looked at; they and those after them are left out. Returns these and what failed now.
+    """
     # Only here: a run without work neither imports nor starts Spark.
     from streaming_jobs import bronze, gold, session, silver
 
     start = {"bronze": bronze.start, "silver": silver.start, "gold": gold.start}
     busy = {p.dataset for p in work if p.reasons}
     wanted = [c for c in contracts if c.dataset in busy]
-    failures: list[Failed] = []
-    with session.opened(run.settings, descriptors, small=pending.is_small(work, wanted, run.settings)) as spark:
+    failures = list(failed)
+    unseen = {(layer, dataset) for layer, dataset, _ in failed}
+    small = not unseen and pending.is_small(work, wanted, run.settings)
+    with session.opened(run.settings, descriptors, small=small) as spark:
         broken: set[str] = set()
         for layer in layers:
             for contract in wanted:
+                if (layer, contract.dataset) in unseen:
+                    broken.add(contract.dataset)
                 if contract.dataset in broken:
                     continue
                 entered(layer, contract.dataset)

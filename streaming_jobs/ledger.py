@@ -197,6 +197,17 @@ def last_ingest_id(settings: Settings, dataset: str) -> int:
     return int(found[0].column("id")[0].as_py() or 0) if found else 0
 
 
+def last_loaded_id(settings: Settings, dataset: str) -> int:
+    """The highest id of an ingest that is known to have put rows into Bronze; -1: none."""
+    found = _execute_files(
+        settings,
+        f"""SELECT max(ingest_id) AS id FROM files
+            WHERE dataset = {_text(dataset)} AND status = 'ingested' AND rows > 0 AND reason IS DISTINCT FROM {_text(ARCHIVED)}""",
+    )
+    loaded = found[0].column("id")[0].as_py() if found else None
+    return -1 if loaded is None else int(loaded)
+
+
 def append_files(settings: Settings, rows: Sequence[FileRow], txn: tuple[str, int]) -> None:
     """Append decisions; the same transaction twice is written once."""
     columns = {f.name: [getattr(r, f.name) for r in rows] for f in fields(FileRow)}

@@ -43,6 +43,8 @@ def of_bronze(contract: Contract, settings: Settings) -> Pending:
         reasons.append("a crashed run to finish")
     if ledger.transaction_version(table, bronze_app(dataset)) > ledger.last_ingest_id(settings, dataset):
         reasons.append("the table is ahead of the ledger")
+    if ledger.last_loaded_id(settings, dataset) > ledger.transaction_version(table, bronze_app(dataset)):
+        reasons.append("the ledger is ahead of the table")
     reasons += _new_columns(settings, contract.bronze_table, [c.name for c in contract.bronze.columns])
     return Pending("bronze", dataset, tuple(reasons), sum(e.size for e in found.candidates), found)
 
@@ -55,6 +57,9 @@ def bronze_app(dataset: str) -> str:
 def of_silver(contract: Contract, settings: Settings) -> Pending:
     """Compare Silver's stream with Bronze."""
     reasons = _new_columns(settings, contract.silver_table, [c.name for c in contract.silver.columns])
+    if not checkpoints.is_new(settings.checkpoint("silver", contract.dataset)):
+        held = (contract.silver_table, contract.quarantine_table)
+        reasons += [f"{name} is gone" for name in held if not DeltaTable.is_deltatable(str(settings.table(name)))]
     return _of_stream("silver", contract, contract.bronze_table, reasons, settings)
 
 

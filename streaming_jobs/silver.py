@@ -45,9 +45,12 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     bronze = settings.table(contract.bronze_table)
     if not tables.exists(bronze):
         return
-    create(spark, contract, run)
     checkpoint = settings.checkpoint("silver", contract.dataset)
-    held = (settings.table(name) for name in (contract.silver_table, contract.quarantine_table))
+    held = [settings.table(name) for name in (contract.silver_table, contract.quarantine_table)]
+    if not all(tables.exists(table) for table in held):
+        # Before they are created: a table that was lost lacks what the stream has passed.
+        checkpoints.discard(checkpoint)
+    create(spark, contract, run)
     if checkpoints.is_new(checkpoint) and not all(tables.read(spark, table).isEmpty() for table in held):
         # The stream starts with Bronze as it is now and cannot say what went away before.
         recompute(spark, contract, run)

@@ -103,15 +103,9 @@ def replace(rows: DataFrame, table: Path, predicate: str, txn: Txn) -> None:
     _writer(rows, txn).mode("overwrite").option("replaceWhere", predicate).save(str(table))
 
 
-def delete(spark: SparkSession, table: Path, predicate: str, txn: Txn) -> None:
-    """Delete the rows that match; skipped when `txn` is already in the table."""
-    with transaction(spark, txn):
-        spark.sql(f"DELETE FROM delta.{quoted(str(table))} WHERE {predicate}")
-
-
 @contextmanager
 def transaction(spark: SparkSession, txn: Txn) -> Iterator[None]:
-    """Name the writes of this block; for MERGE and DELETE, which take no options.
+    """Name the writes of this block; for MERGE, which takes no options.
 
     spark: the session that runs the write. In a micro-batch that is `batch.sparkSession`; set on
     another one the name is silently absent.

@@ -46,7 +46,7 @@ schema:
       - {name: amount, logicalType: number, physicalType: "DECIMAL(12,2)", logicalTypeOptions: {minimum: 0}}
       - {name: placed_at, logicalType: timestamp, logicalTypeOptions: {format: "yyyy-MM-dd HH:mm:ss"}}
       - {name: state, logicalType: string, enum: [{value: new}, {value: done}], logicalTypeOptions: {maxLength: 9}}
-      - {name: placed_on, logicalType: date, partitioned: true, partitionKeyPosition: 1, transformLogic: to_date(placed_at)}
+      - {name: placed_on, logicalType: date, required: true, partitioned: true, partitionKeyPosition: 1, transformLogic: to_date(placed_at)}
   - name: per_day
     physicalName: gold/per_day
     logicalType: object
@@ -292,6 +292,10 @@ REFUSED = [
     (lambda d: option(d.silver, "sequenceBy", ["_ingest_id"]), "sequenceBy: there is no column _ingest_id"),
     (lambda d: option(d.silver, "sequenceBy", 7), "sequenceBy: 7 must be a list of texts"),
     (lambda d: option(d.silver, "mergeWindow", "a week"), "mergeWindow: 'a week' must be a number of days, such as 7 days."),
+    (
+        lambda d: (option(d.silver, "mergeWindow", "7 days"), d.column("placed_on").pop("required", None)),
+        "mergeWindow needs placed_on to be required: a row without a date lies in no window.",
+    ),
     (lambda d: (option(d.silver, "mergeWindow", "7 days"), d.column("placed_on").pop("partitioned")), "of type DATE; there is none."),
     (lambda d: (option(d.silver, "mergeWindow", "7 days"), d.column("state").update(partitioned=True)), "there is STRING and DATE."),
     (lambda d: option(d.silver, "maxQuarantinedShare", "5%"), "maxQuarantinedShare: '5%' must be a share"),

@@ -8,12 +8,17 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from streaming_jobs import bronze, landing, ledger, pending, probe, settings
+from streaming_jobs import archive, bronze, landing, ledger, pending, probe, settings
+from streaming_jobs.errors import Stopped
+from streaming_jobs.failpoints import Crashed
 from streaming_jobs.ledger import FileRow
 from streaming_jobs.operations import files
+from streaming_jobs.run import Run
+from streaming_jobs.stop import Stop
 from tests.conftest import HEADER, ORDERS, Home, assert_rows, crash_at
 
 ROW = "1,open,2026-01-01,1.00"
@@ -45,6 +50,34 @@ def test_b1_a_half_written_file_is_right_after_it_was_completed(home: Home) -> N
         "id string, amount string, _row bigint",
     )
     assert home.table("quarantine/orders").count() == 0
+
+
+HEAD, WHOLE = ("1,open,2026-01-01,1.00", "2,op"), ("1,open,2026-01-01,1.00", "2,open,2026-01-01,2.00", "3,open,2026-01-01,3.00")
+
+
+def test_b1_under_append_the_torn_head_stays_in_bronze_and_silver_is_right(home: Home) -> None:
+    home.contract(with_bronze("[{property: onRedelivery, value: append}]"))
+    home.land("a.csv", *HEAD, at=1_767_600_000)
+    home.ok("bronze", "silver")
+    home.land("a.csv", *WHOLE, at=1_767_600_001)
+    home.ok("bronze", "silver")
+    assert rows_by_file(home) == {"a.csv": 5}
+    assert_rows(
+        home.table("silver/orders").select("id", "amount"), [("1", "1.00"), ("2", "2.00"), ("3", "3.00")], "id string, amount string"
+    )
+    assert_rows(home.table("quarantine/orders").select("id", "_row"), [("2", 2)], "id string, _row bigint")
+
+
+def test_b1_under_reject_the_rest_of_a_half_written_file_waits_to_be_accepted(home: Home) -> None:
+    home.contract(with_bronze("[{property: onRedelivery, value: reject}]"))
+    home.land("a.csv", *HEAD, at=1_767_600_000)
+    home.ok("bronze")
+    home.land("a.csv", *WHOLE, at=1_767_600_001)
+    assert home.run("bronze").exit_code == 3
+    assert rows_by_file(home) == {"a.csv": 2}
+    files.accept("a.csv", home.contracts(), home.settings)
+    home.ok("bronze")
+    assert rows_by_file(home) == {"a.csv": 3}
 
 
 def test_b3_changed_content_is_refused_where_the_contract_says_so_until_it_is_accepted(home: Home) -> None:
@@ -108,6 +141,35 @@ def test_b9_a_file_that_is_gone_when_its_batch_runs_is_named_and_the_others_go_i
     assert ids(home) == ["2"]
 
 
+def test_b9_a_file_that_is_gone_when_it_is_probed_is_named_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = home.land("a.csv", ROW)
+    home.land("b.csv", "2,open,2026-01-01,1.00")
+    probe_all = probe.probe_all
+
+    def too_late(*given: Any) -> Any:
+        gone.unlink(missing_ok=True)
+        return probe_all(*given)
+
+    monkeypatch.setattr(probe, "probe_all", too_late)
+    outcome = home.run("bronze")
+    assert outcome.exit_code == 3
+    assert [(n.path, n.reason) for n in outcome.notes if isinstance(n, FileRow)] == [("a.csv", ledger.VANISHED)]
+    assert ids(home) == ["2"]
+    assert home.ok("bronze").notes == ()
+
+
+def test_b9_a_file_planned_and_gone_before_any_listing_leaves_no_trace_and_is_read_when_it_comes_back(home: Home) -> None:
+    gone = home.land("a.csv", ROW)
+    with pytest.raises(Stopped):  # the batch is planned, its function not entered
+        bronze.start(home.spark, home.contracts()[0], Run(home.settings, print, stop=Stop(signum=15)))
+    gone.unlink()
+    home.ok("bronze")
+    assert home.states() == {}
+    home.land("a.csv", ROW)
+    home.ok("bronze")
+    assert ids(home) == ["1"]
+
+
 def test_b10_a_file_replaced_between_probe_and_read_ends_as_it_lies_there(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     home.land("a.csv", ROW, at=1_767_600_000)
     hits: list[Path] = []
@@ -121,6 +183,27 @@ def test_b10_a_file_replaced_between_probe_and_read_ends_as_it_lies_there(home: 
     assert (len(hits), ids(home)) == (1, ["2", "3"])
     assert home.states() == {"a.csv": ("ingested", 2)}
     assert pending.of_bronze(home.contracts()[0], home.settings).reasons == ()
+
+
+def test_b10_under_append_a_file_that_turns_unreadable_while_it_is_read_again_keeps_what_was_read(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appending = with_bronze("[{property: onRedelivery, value: append}]")
+    home.contract(appending.replace("data/raw/*.csv", "data/raw/*.csv.gz"))
+    whole = gzip.compress(csv_bytes(*(f"{n},open,2026-01-01,{n}.00" for n in range(3000))))
+    home.land_bytes("a.csv.gz", whole, at=1_767_600_000)
+    hits: list[str] = []
+
+    def disturb(name: str) -> None:
+        hits.append(name)
+        if hits == ["bronze.intended"]:  # another modification time than the probe's: the hash is left open
+            os.utime(home.raw / "a.csv.gz", (1_767_600_001, 1_767_600_001))
+        elif name == "bronze.intended":
+            (home.raw / "a.csv.gz").write_bytes(whole[:-3000])
+
+    monkeypatch.setattr(bronze, "hit", disturb)
+    assert home.run("bronze").exit_code == 3
+    assert (rows_by_file(home), home.states()["a.csv.gz"][0]) == ({"a.csv.gz": 3000}, "rejected")
 
 
 def test_b11_a_file_deleted_after_ingestion_changes_nothing_and_is_missing_and_may_come_back(home: Home) -> None:
@@ -244,6 +327,16 @@ def test_b20_a_replacement_that_loses_too_much_is_held_back_until_it_is_accepted
     assert rows_by_file(home) == {"a.csv": 1}
 
 
+def test_b20_a_replacement_that_loses_too_much_is_held_back_although_the_hash_was_left_open(home: Home) -> None:
+    home.land("a.csv", *(f"{n},open,2026-01-01,1.00" for n in range(20)), at=1_767_600_000)
+    with crash_at("bronze.committed"):
+        home.run("bronze")
+    home.land("a.csv", "1,open,2026-01-01,1.00", at=1_767_600_001)
+    assert home.run("bronze").exit_code == 3
+    assert (rows_by_file(home), home.states()["a.csv"][0]) == ({"a.csv": 20}, "held")
+    assert home.ok("bronze").notes == ()
+
+
 def test_b20_an_accepted_file_that_changes_once_more_is_judged_again(home: Home) -> None:
     full = tuple(f"{n},open,2026-01-01,1.00" for n in range(20))
     home.land("a.csv", *full, at=1_767_600_000)
@@ -261,13 +354,33 @@ def test_ingested_files_are_archived_where_the_setting_says_so_and_are_not_misse
     archiving.land("a.csv", ROW)
     archiving.land_bytes("bad.csv", b"\x00" * 20)
     archiving.run("bronze")
-    archive = home.path / "data/archive/orders"
-    assert (sorted(p.name for p in home.raw.iterdir()), [p.name for p in archive.iterdir()]) == (["bad.csv"], ["a.csv"])
+    put_away = home.path / "data/archive/orders"
+    assert (sorted(p.name for p in home.raw.iterdir()), [p.name for p in put_away.iterdir()]) == (["bad.csv"], ["a.csv"])
     assert archiving.ok("bronze").notes == ()
     archiving.land("a.csv", "2,open,2026-01-01,1.00")  # a correction of an archived file
     archiving.ok("bronze")
     assert ids(home) == ["2"]
-    assert len(list(archive.iterdir())) == 2
+    assert len(list(put_away.iterdir())) == 2
+    assert archiving.ok("bronze").notes == ()
+
+
+def test_a_crash_between_the_note_and_the_move_of_the_archive_is_made_good_by_the_next_run(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archiving = Home(home.path, home.settings.model_copy(update={"archive_ingested": True}), home.spark)
+    archiving.land("a.csv", ROW)
+
+    def die(*_: object) -> None:
+        raise Crashed("between")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "put_away", die)
+        with pytest.raises(Crashed):
+            archiving.run("bronze")
+    assert [p.name for p in home.raw.iterdir()] == ["a.csv"]
+    archiving.ok("bronze")
+    assert (list(home.raw.iterdir()), ids(home)) == ([], ["1"])
+    assert [p.name for p in (home.path / "data/archive/orders").iterdir()] == ["a.csv"]
     assert archiving.ok("bronze").notes == ()
 
 
@@ -423,3 +536,15 @@ def test_a_file_replaced_while_it_is_being_archived_stays_and_is_read_by_the_nex
     assert [p.name for p in home.raw.iterdir()] == ["a.csv"]
     archiving.ok("bronze")
     assert ids(home) == ["2", "3"]
+
+
+def test_d17_white_space_in_a_key_is_kept_unless_the_contract_trims_and_unicode_forms_stay_two_keys(home: Home, other_home: Home) -> None:
+    rows = ("a,open,2026-01-01,1.00", " a ,open,2026-01-02,1.00", "\u00e9,open,2026-01-01,1.00", "e\u0301,open,2026-01-01,1.00")
+    key = "{name: id, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 1"
+    other_home.contract(ORDERS.replace(key, f"{key}, transformLogic: trim(raw.id)"))
+    for one in (home, other_home):
+        one.land("a.csv", *rows)
+        one.ok("bronze", "silver")
+    kept = [("a",), (" a ",), ("\u00e9",), ("e\u0301",)]
+    assert_rows(home.table("silver/orders").select("id"), kept, "id string")
+    assert_rows(other_home.table("silver/orders").select("id"), [kept[0], *kept[2:]], "id string")

@@ -12,11 +12,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from streaming_jobs import bronze, gold, pending, silver
+from streaming_jobs import bronze, gold, ledger, pending, silver
 from streaming_jobs.operations import plan
 from streaming_jobs.run import Run
 from tests.conftest import ORDERS, ROOT, Home, crash_at
@@ -63,6 +64,12 @@ def test_a_home_where_nothing_ever_landed_has_nothing_to_do_and_a_run_writes_not
     assert list((home.path / "data").iterdir()) == [home.raw]
 
 
+def test_tables_that_never_held_a_row_leave_nothing_to_do(home: Home) -> None:
+    home.land("empty.csv")
+    home.ok()
+    assert (reasons(home), spark_does_nothing(home)) == ({}, True)
+
+
 Change = Callable[[Home], object]
 
 
@@ -74,6 +81,11 @@ def grow(home: Home) -> None:
 
 def new_silver_column(home: Home) -> None:
     home.contract(ORDERS.replace("      - {name: at, logicalType: timestamp}", "      - {name: at, logicalType: timestamp}\n      - {name: upper, logicalType: string, transformLogic: upper(state)}"))  # fmt: skip # noqa: E501
+
+
+def open_hash(home: Home) -> None:
+    known = ledger.file_states(home.settings, "orders")["a.csv"].last
+    ledger.append_files(home.settings, [replace(known, sha256=None, ingest_id=99)], ("files:orders:decision", 99))
 
 
 CHANGES: dict[str, tuple[Change, str, str]] = {
@@ -97,6 +109,13 @@ CHANGES: dict[str, tuple[Change, str, str]] = {
     "a Gold definition changed": (
         lambda h: h.contract(ORDERS.replace("sum(amount)", "max(amount)")), "gold", "by_state is new or defined anew",
     ),
+    "a dropped Silver table": (lambda h: shutil.rmtree(h.settings.table("silver/orders")), "silver", "silver/orders is gone"),
+    "a dropped quarantine": (lambda h: shutil.rmtree(h.settings.table("quarantine/orders")), "silver", "quarantine/orders is gone"),
+    "a hash that was left open": (open_hash, "bronze", "1 changed"),
+    "a ledger that knows less than the table": (
+        lambda h: shutil.rmtree(h.settings.table("ledger/files")), "bronze", "the table is ahead of the ledger",
+    ),
+    "a dropped Bronze table": (lambda h: shutil.rmtree(h.settings.table("bronze/orders")), "bronze", "the ledger is ahead of the table"),
     "a dropped Gold table": (lambda h: shutil.rmtree(h.settings.table("gold/by_state")), "gold", "by_state is new or defined anew"),
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming_jobs.contract import Landing, RawColumn
+from streaming_jobs.ledger import VANISHED
 from streaming_jobs.probe import Facts, Refusal, content, count_records, probe, probe_all, records, stamp
 
 COLUMNS = (RawColumn("id", required=True), RawColumn("state", ("status",)), RawColumn("amount"))
@@ -328,8 +329,8 @@ def test_a_file_that_is_replaced_by_one_of_the_same_size_is_left_to_the_next_run
 
 
 TROUBLE = {
-    "gone": (FileNotFoundError(2, "No such file"), "gone before it could be read"),
-    "a folder on the way became a file": (NotADirectoryError(20, "Not a directory"), "gone before it could be read"),
+    "gone": (FileNotFoundError(2, "No such file"), VANISHED),
+    "a folder on the way became a file": (NotADirectoryError(20, "Not a directory"), VANISHED),
     "no permission": (PermissionError(13, "Permission denied"), "permission denied; make the file readable for this user"),
     "a folder": (IsADirectoryError(21, "Is a directory"), "a folder, not a file; remove it or rename it"),
     "a broken disk": (OSError(5, "Input/output error"), "cannot be read from disk: Input/output error; check the disk or mount"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from streaming_jobs import failpoints
+from streaming_jobs.errors import DamagedState
 from tests.conftest import Home, assert_rows, assert_same, crash_at
 
 MONDAY = ("1,open,2026-01-05,1.00", "2,open,2026-01-05,2.00", "bad,open,never,3.00")
@@ -107,3 +108,65 @@ def test_a_lost_bronze_checkpoint_does_not_read_the_files_again(home: Home) -> N
     home.land("tue.csv", *TUESDAY)
     home.ok("bronze")
     assert home.table("bronze/orders").count() == 6
+
+
+@pytest.mark.parametrize("lost", ["silver", "quarantine"])
+def test_a_lost_silver_or_quarantine_table_is_seen_and_made_again_from_bronze(home: Home, undisturbed: Home, lost: str) -> None:
+    home.land("mon.csv", *MONDAY, at=1_767_600_000)
+    home.ok()
+    home.land("tue.csv", *TUESDAY, at=1_767_700_000)
+    home.land("mon.csv", *MONDAY_CORRECTED, at=1_767_700_001)
+    home.ok("bronze")
+    shutil.rmtree(home.settings.table(f"{lost}/orders"))
+    home.ok()
+    assert_equal_tables(home, undisturbed)
+    shutil.rmtree(home.settings.table(f"{lost}/orders"))
+    home.ok()
+    assert_equal_tables(home, undisturbed)
+    assert home.ok().notes == ()
+
+
+def test_a_ledger_that_knows_less_than_the_table_ends_in_4_and_reads_nothing(home: Home) -> None:
+    home.land("mon.csv", *MONDAY)
+    home.ok()
+    shutil.rmtree(home.settings.table("ledger/files"))
+    before = home.versions()
+    outcome = home.run()
+    assert outcome.exit_code == 4
+    assert [(layer, type(error)) for layer, _, error in outcome.failures] == [("bronze", DamagedState)]
+    assert home.versions() == before
+
+
+def test_a_lost_bronze_table_ends_in_4_and_is_not_taken_for_an_empty_one(home: Home) -> None:
+    home.land("mon.csv", *MONDAY)
+    home.ok()
+    shutil.rmtree(home.settings.table("bronze/orders"))
+    home.land("tue.csv", *TUESDAY)
+    outcome = home.run()
+    assert outcome.exit_code == 4
+    assert [(layer, type(error)) for layer, _, error in outcome.failures] == [("bronze", DamagedState)]
+    assert not home.settings.table("bronze/orders").exists()
+    assert home.table("silver/orders").count() == 2
+
+
+def test_a_layer_that_cannot_be_looked_at_is_reported_once_and_the_layers_before_it_go_on(home: Home) -> None:
+    home.land("mon.csv", *MONDAY)
+    home.ok()
+    (home.settings.table("silver/orders") / "_delta_log" / f"{0:020}.json").write_text("{")
+    home.land("tue.csv", *TUESDAY)
+    outcome = home.run()
+    assert [(layer, dataset) for layer, dataset, _ in outcome.failures] == [("silver", "orders")]
+    assert home.table("bronze/orders").count() == 6
+
+
+def test_a_replacement_confirmed_after_a_crash_is_balanced_like_any_other(home: Home, other_home: Home) -> None:
+    for one in (home, other_home):
+        one.land("mon.csv", *MONDAY, at=1_767_600_000)
+        one.ok("bronze")
+        one.land("mon.csv", *MONDAY_CORRECTED, at=1_767_700_001)
+    with crash_at("bronze.committed"):
+        home.run("bronze")
+    home.ok("bronze")
+    other_home.ok("bronze")
+    balance = ("layer", "files", "rows_in", "accepted", "deleted")
+    assert_same(home.table("ledger/runs").select(*balance), other_home.table("ledger/runs").select(*balance))

@@ -41,7 +41,7 @@ def silver(schema: dict[str, Any], bronze: Bronze, place: Place) -> Silver:
     ordered = stages({c.name: c.expression for c in columns if c.expression}, scope, place)
     keys, partitions = _keys(declared, columns, place)
     return Silver(
-        columns, keys, _sequence(found, columns, place), partitions, _merge_window(found, partitions, columns, place),
+        columns, keys, _sequence(found, columns, place), partitions, _merge_window(found, keys, partitions, columns, place),
         custom.share(found, "maxQuarantinedShare", None, place), _rules(schema, scope, place), ordered,
     )  # fmt: skip
 
@@ -175,7 +175,9 @@ def _sequence(found: Mapping[str, Any], columns: tuple[SilverColumn, ...], place
     return tuple(known[n.casefold()] for n in given if n.casefold() in known) or ("_file",)
 
 
-def _merge_window(found: Mapping[str, Any], partitions: tuple[str, ...], columns: tuple[SilverColumn, ...], place: Place) -> int | None:
+def _merge_window(
+    found: Mapping[str, Any], keys: tuple[str, ...], partitions: tuple[str, ...], columns: tuple[SilverColumn, ...], place: Place
+) -> int | None:
     if "mergeWindow" not in found:
         return None
     match = re.fullmatch(r"(\d{1,5}) days?", str(found["mergeWindow"]).strip())
@@ -183,6 +185,9 @@ def _merge_window(found: Mapping[str, Any], partitions: tuple[str, ...], columns
         place.wrong(f"mergeWindow: {shown(found['mergeWindow'])} must be a number of days, such as 7 days")
         return None
     kinds = [c.type for c in columns if c.name in partitions]
+    for column in columns:
+        if column.name in partitions and not (column.required or column.name in keys):
+            place.wrong(f"mergeWindow needs {column.name} to be required: a row without a date lies in no window")
     if kinds != ["DATE"]:
         place.wrong(f"mergeWindow needs exactly one partitioned column, of type DATE; there is {' and '.join(kinds) or 'none'}")
     return int(match[1])

@@ -21,6 +21,7 @@ from typing import Any
 from streaming_jobs.contract import Landing, RawColumn
 from streaming_jobs.header import Mapping, match
 from streaming_jobs.landing import modified_at
+from streaming_jobs.ledger import VANISHED
 from streaming_jobs.probe.content import CHUNK, MAX_EXPANSION, START, Content, Unreadable
 from streaming_jobs.probe.encoding import Encodings, codec, is_wide
 from streaming_jobs.probe.records import MAX_CELL_BYTES, MAX_CELL_LINES, Records, Swallowed
@@ -83,7 +84,7 @@ def probe(folder: Path, path: str, landing: Landing, columns: Sequence[RawColumn
     try:
         return _probe(folder / path, path, landing, columns)
     except (FileNotFoundError, NotADirectoryError):
-        return Refusal(path, "gone before it could be read")
+        return Refusal(path, VANISHED)
     except PermissionError:
         return Refusal(path, "permission denied; make the file readable for this user, the next run reads it")
     except IsADirectoryError:
