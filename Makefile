@@ -2,13 +2,14 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help setup demo bronze silver gold run plan show files sample hazards test check lock clean
+.PHONY: help setup demo bronze silver gold run plan show files quarantine verify sample hazards test test-deep check lock clean
 
 # An interpreter of your choice, 3.11 or newer; otherwise the first of the candidates that runs and has venv.
 PYTHON ?=
 CANDIDATES := $(or $(strip $(PYTHON)),python3.13 python3.12 python3.11 python3)
 TABLE ?= gold/events_per_day
 LIMIT ?= 20
+HISTORIES ?= 200
 LOCK_OPTS ?=
 
 # Not the scripts of .venv/bin: they hold the path of the checkout and break when it moves.
@@ -19,7 +20,7 @@ PIP := $(VENV) -m pip --disable-pip-version-check install --quiet --no-build-iso
 COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(LOCK_OPTS)
 
 help:    ## list the commands
-	@awk -F' *## *' '/^[a-z]+:.*##/ { split($$1, t, ":"); printf "  make %-8s %s\n", t[1], $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F' *## *' '/^[a-z-]+:.*##/ { split($$1, t, ":"); printf "  make %-10s %s\n", t[1], $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup:   ## create .venv, install, fetch and check the Delta jars once
 demo:    ## write three days of sample data, run all three layers, print a Gold table
@@ -30,9 +31,12 @@ run:     ## all three in order, then exit
 plan:    ## what a run would do now; writes nothing
 show:    ## print a table (TABLE=gold/events_per_day LIMIT=20)
 files:   ## what became of every file
+quarantine: ## refused rows, counted by rule, column and file
+verify:  ## prove silver and quarantine against bronze
 sample:  ## write the next day of sample data to data/raw
 hazards: ## six everyday deliveries, given to a plain Spark stream and to this project
 test:    ## run the tests
+test-deep: ## hundreds of random histories (HISTORIES=200), every order of arrival, every safeguard off: an hour
 check:   ## ruff and mypy; with test exactly what CI runs
 lock:    ## write the requirements files again from pyproject.toml (LOCK_OPTS=--upgrade for newer versions)
 clean:   ## remove .venv, .jars and caches; data and checkpoints stay
@@ -47,8 +51,11 @@ demo: .venv/ready
 	@$(JOB) run
 	@$(JOB) show gold/events_per_day
 
-bronze silver gold run plan files sample: .venv/ready
+bronze silver gold run plan files verify sample: .venv/ready
 	@$(JOB) $@
+
+quarantine: .venv/ready
+	@$(JOB) quarantine list
 
 show: .venv/ready
 	@$(JOB) show $(TABLE) --limit $(LIMIT)
@@ -58,6 +65,10 @@ hazards: .venv/ready-dev
 
 test: .venv/ready-dev
 	@$(VENV) -m pytest
+
+test-deep: .venv/ready-dev
+	@HISTORIES=$(HISTORIES) $(VENV) -m pytest -m deep
+	@$(VENV) -m tests.mutations
 
 check: .venv/ready-dev
 	@$(VENV) -m ruff check .

@@ -11,8 +11,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,9 +21,13 @@ from streaming_jobs import contract as contracts
 from streaming_jobs import settings as settings_of
 from streaming_jobs.console import Console, document, summary
 from streaming_jobs.contract import Contract
-from streaming_jobs.errors import ContractError, Failure, as_failure
+from streaming_jobs.errors import ContractError, DamagedState, Failure, UsageError, as_failure
 from streaming_jobs.ledger import Status
 from streaming_jobs.settings import Settings
+
+if TYPE_CHECKING:
+    from streaming_jobs.increment import Outcome
+    from streaming_jobs.run import Run
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,19 @@ class _Call:
         return contracts.load_all(settings.conf, datasets)
 
 
+class Rebuildable(StrEnum):
+    SILVER = "silver"
+
+
+_Work = Callable[[tuple[Contract, ...], "Run", Callable[[str, str], None]], "Outcome"]
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 files_app = typer.Typer(add_completion=False, rich_markup_mode=None)
+quarantine_app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 contract_app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(files_app, name="files", help="What became of each file.", invoke_without_command=True)
-app.add_typer(contract_app, name="contract", help="Check contracts.")
+app.add_typer(quarantine_app, name="quarantine", help="The rows that Silver refused.")
+app.add_typer(contract_app, name="contract", help="Check and compare contracts.")
 
 Datasets = Annotated[list[str] | None, typer.Argument(metavar="[DATASET]...", help="Datasets by name; all when none is named.")]
 AcceptQuality = Annotated[bool, typer.Option("--accept-quality", help="Let batches above maxQuarantinedShare pass.")]
@@ -116,6 +129,59 @@ def files_accept(
     _exit(context, lambda call: _accept(call, path))
 
 
+@quarantine_app.command("list")
+def quarantine_list(context: typer.Context, datasets: Datasets = None) -> None:
+    """Refused rows counted by rule, column and file."""
+    _exit(context, lambda call: _quarantine_list(call, datasets))
+
+
+@quarantine_app.command("show")
+def quarantine_show(
+    context: typer.Context,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
+    rule: Annotated[str | None, typer.Option(help="Only rows that this rule refused.")] = None,
+    file: Annotated[str | None, typer.Option(help="Only rows of this file, relative to the landing folder.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows.")] = 20,
+) -> None:
+    """Refused rows as they were delivered, with their reasons."""
+    _exit(context, lambda call: _quarantine_show(call, dataset, rule, file, limit))
+
+
+@quarantine_app.command("replay")
+def quarantine_replay(context: typer.Context, datasets: Datasets = None) -> None:
+    """Judge refused rows again by the contract as it is now; those that pass go to silver."""
+    _exit(context, lambda call: _redo(call, "replay", datasets))
+
+
+@app.command()
+def rebuild(
+    context: typer.Context,
+    layer: Annotated[Rebuildable, typer.Argument(metavar="LAYER", help="silver, with its quarantine.")],
+    datasets: Datasets = None,
+    accept_quality: AcceptQuality = False,
+) -> None:
+    """Make a layer again from the one above, and everything below it. Readers see the old rows or the new ones."""
+    _exit(context, lambda call: _redo(call, f"rebuild {layer}", datasets, accept_quality=accept_quality))
+
+
+@app.command()
+def verify(context: typer.Context, datasets: Datasets = None, limit: Annotated[int, typer.Option(min=1, help="Keys.")] = 20) -> None:
+    """Prove silver and quarantine against bronze, computed from nothing; ends in 4 with the keys that differ."""
+    _exit(context, lambda call: _verify(call, datasets, limit))
+
+
+@contract_app.command("diff")
+def contract_diff(
+    context: typer.Context,
+    old: Annotated[
+        Path | None, typer.Argument(help="A contract file; without one, contracts are compared with their silver tables.")
+    ] = None,
+    new: Annotated[Path | None, typer.Argument(help="Another edition of it.")] = None,
+) -> None:
+    """What one edition of a contract says otherwise than another, or than the tables, and what follows."""
+    _exit(context, lambda call: _diff(call, old, new))
+
+
 @contract_app.command("lint")
 def contract_lint(context: typer.Context, datasets: Datasets = None) -> None:
     """Check contracts; every finding on one line."""
@@ -168,9 +234,15 @@ def _failed(call: _Call, failure: Failure) -> int:
 
 
 def _increment(call: _Call, layers: list[str], datasets: Sequence[str] | None, *, accept_quality: bool = False) -> int:
+    from streaming_jobs.increment import increment
+
+    return _report(call, datasets, lambda wanted, one, entered: increment(layers, wanted, one, entered), accept_quality=accept_quality)
+
+
+def _report(call: _Call, datasets: Sequence[str] | None, work: _Work, *, accept_quality: bool) -> int:
+    """Run `work` on the datasets and print what it did."""
     settings, started = call.settings(), time.monotonic()
     wanted = call.contracts(settings, datasets or ())
-    from streaming_jobs.increment import increment
     from streaming_jobs.run import Run
 
     one = Run(settings, call.console.note, accept_quality=accept_quality)
@@ -181,7 +253,7 @@ def _increment(call: _Call, layers: list[str], datasets: Sequence[str] | None, *
             if spinner:
                 spinner.update(f"{layer} {dataset}")
 
-        outcome = increment(layers, wanted, one, entered)
+        outcome = work(wanted, one, entered)
     seconds = time.monotonic() - started
     for line in summary(outcome.notes, seconds, failed=bool(outcome.failures)):
         call.console.say(line)
@@ -230,6 +302,56 @@ def _accept(call: _Call, path: str) -> int:
     for row in operation.accept(path, call.contracts(settings), settings):
         call.console.say(f"accepted {row.dataset} {row.path}; the next run applies it: streaming-jobs run {row.dataset}")
     call.console.result({"exit_code": 0, "accepted": path})
+    return 0
+
+
+def _quarantine_list(call: _Call, datasets: Sequence[str] | None) -> int:
+    from streaming_jobs.operations import quarantine as operation
+
+    settings = call.settings()
+    call.console.rows(operation.counts(call.contracts(settings, datasets or ()), settings))
+    return 0
+
+
+def _quarantine_show(call: _Call, dataset: str, rule: str | None, file: str | None, limit: int) -> int:
+    from streaming_jobs.operations import quarantine as operation
+
+    settings = call.settings()
+    (contract,) = call.contracts(settings, [dataset])
+    call.console.rows(operation.rows(contract, settings, limit, rule, file))
+    return 0
+
+
+def _redo(call: _Call, what: str, datasets: Sequence[str] | None, *, accept_quality: bool = False) -> int:
+    from streaming_jobs import gold, silver
+    from streaming_jobs.increment import redo
+
+    steps = {"replay": {"silver": silver.replay}, "rebuild silver": {"silver": silver.rebuild, "gold": gold.start}}[what]
+    return _report(call, datasets, lambda wanted, one, entered: redo(steps, wanted, one, entered), accept_quality=accept_quality)
+
+
+def _verify(call: _Call, datasets: Sequence[str] | None, limit: int) -> int:
+    from streaming_jobs import verify as operation
+
+    settings = call.settings()
+    proof = operation.silver_of(call.contracts(settings, datasets or ()), settings, limit)
+    code = DamagedState.exit_code if proof.total else 0
+    call.console.rows(proof.rows(), exit_code=code)
+    if proof.total:
+        call.console.fail(proof.failure())
+    return code
+
+
+def _diff(call: _Call, old: Path | None, new: Path | None) -> int:
+    from streaming_jobs.operations import diff as operation
+
+    if (old is None) != (new is None):
+        raise UsageError("contract diff takes two contract files, or none to compare the contracts of conf/ with their tables.")
+    if old and new:
+        call.console.rows(operation.between(old, new))
+        return 0
+    settings = call.settings()
+    call.console.rows(operation.against_tables(call.contracts(settings), settings))
     return 0
 
 

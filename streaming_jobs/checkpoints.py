@@ -23,13 +23,19 @@ def is_new(checkpoint: Path) -> bool:
     return _newest(checkpoint / "offsets") is None
 
 
-def is_of_another(checkpoint: Path, table: Path) -> bool:
-    """True when the stream surely read another table: this one was made anew under its name."""
-    newest = _newest(checkpoint / "offsets")
+def is_outdated(checkpoint: Path, table: Path) -> bool:
+    """True when the stream surely cannot go on: the table was made anew under its name, or its columns since.
+
+    A change of columns ends a stream over the change feed, and one that drops a column never lets it pass.
+    """
+    newest, source = _newest(checkpoint / "offsets"), DeltaTable(str(table))
     if newest is None:
         return False
     try:
-        return bool(_offset(checkpoint, newest)["reservoirId"] != str(DeltaTable(str(table)).metadata().id))
+        offset = _offset(checkpoint, newest)
+        first = offset["reservoirVersion"] + (offset["index"] >= 0)
+        anew = any("metaData" in action for version in range(first, source.version() + 1) for action in _actions(table, version))
+        return bool(offset["reservoirId"] != str(source.metadata().id) or anew)
     except _UNREADABLE:
         return False
 

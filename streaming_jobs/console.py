@@ -39,10 +39,10 @@ class Console:
         if not self.quiet:
             print(printable(line), file=self.lines, flush=True)
 
-    def rows(self, rows: Rows) -> None:
+    def rows(self, rows: Rows, exit_code: int = 0) -> None:
         """A table as the result of a command; with --json the same rows as data."""
         values = [dict(zip(rows.columns, row, strict=True)) for row in rows.values]
-        self.result({"exit_code": 0, "rows": values, "total": rows.total})
+        self.result({"exit_code": exit_code, "rows": values, "total": rows.total})
         if not self.json:
             print(text(rows), flush=True)
 

@@ -36,7 +36,7 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     for gold in contract.gold:
         create(gold, run)
     checkpoint = run.settings.checkpoint("gold", contract.dataset)
-    if checkpoints.is_of_another(checkpoint, silver):
+    if checkpoints.is_outdated(checkpoint, silver):
         checkpoints.discard(checkpoint)
     streams.run_available(streams.read_changes(spark, silver), apply_changes(contract, run), checkpoint, run.stop)
     # A stream that starts over an empty Silver has no batch at all, and Gold may hold groups of before.

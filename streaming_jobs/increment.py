@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from streaming_jobs import locks, pending
 from streaming_jobs.contract import Contract
@@ -12,11 +13,17 @@ from streaming_jobs.ledger import FileRow, Status
 from streaming_jobs.pending import Pending
 from streaming_jobs.run import Note, Run
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession  # a run without work does not import it
+
 _WORST_FIRST = (1, 4, 2, 75, 3)
 
 
 Failed = tuple[str, str, Failure]
 """Layer, dataset, error."""
+
+Step = Callable[["SparkSession", Contract, Run], None]
+"""What is done to one layer of one dataset, such as `silver.start`."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,28 @@ def increment(
     return Outcome(run.run_id, tuple(notes), tuple(failures))
 
 
+def redo(steps: Mapping[str, Step], contracts: Sequence[Contract], run: Run, entered: Callable[[str, str], None]) -> Outcome:
+    """Take steps for every dataset whether or not a layer has work; steps: by the layer that each writes, in the order of the data.
+
+    Fails one dataset at a time, and raises Locked, as `increment` does.
+    """
+    from streaming_jobs import session
+
+    notes: list[Note] = []
+
+    def note(what: Note) -> None:
+        notes.append(what)
+        run.notify(what)
+
+    noted = replace(run, notify=note)
+    with (
+        locks.hold(run.settings, list(steps), [c.dataset for c in contracts]) as held,
+        session.opened(run.settings, held, small=False) as spark,
+    ):
+        failures = _each(steps, contracts, spark, noted, entered)
+    return Outcome(run.run_id, tuple(notes), tuple(failures))
+
+
 def _look(layers: Sequence[str], contracts: Sequence[Contract], run: Run) -> tuple[list[Pending], list[Failed]]:
     """What there is to do, and what keeps a dataset from being looked at."""
     work: list[Pending] = []
@@ -94,28 +123,40 @@ def _work(
     # Only here: a run without work neither imports nor starts Spark.
     from streaming_jobs import bronze, gold, session, silver
 
-    start = {"bronze": bronze.start, "silver": silver.start, "gold": gold.start}
+    start: dict[str, Step] = {"bronze": bronze.start, "silver": silver.start, "gold": gold.start}
     busy = {p.dataset for p in work if p.reasons}
     wanted = [c for c in contracts if c.dataset in busy]
-    failures = list(failed)
     unseen = {(layer, dataset) for layer, dataset, _ in failed}
     small = not unseen and pending.is_small(work, wanted, run.settings)
     with session.opened(run.settings, descriptors, small=small) as spark:
-        broken: set[str] = set()
-        for layer in layers:
-            for contract in wanted:
-                if (layer, contract.dataset) in unseen:
+        return [*failed, *_each({layer: start[layer] for layer in layers}, wanted, spark, run, entered, unseen)]
+
+
+def _each(
+    steps: Mapping[str, Step],
+    contracts: Sequence[Contract],
+    spark: SparkSession,
+    run: Run,
+    entered: Callable[[str, str], None],
+    unseen: Container[tuple[str, str]] = (),
+) -> list[Failed]:
+    """Layer by layer, dataset by dataset. A dataset is left out from the layer on that failed, or is among `unseen`."""
+    failures: list[Failed] = []
+    broken: set[str] = set()
+    for layer, step in steps.items():
+        for contract in contracts:
+            if (layer, contract.dataset) in unseen:
+                broken.add(contract.dataset)
+            if contract.dataset in broken:
+                continue
+            entered(layer, contract.dataset)
+            try:
+                run.stop.check()
+                step(spark, contract, run)
+            except Stopped as stopped:
+                return [*failures, (layer, contract.dataset, stopped)]
+            except Exception as error:
+                failures.append((layer, contract.dataset, as_failure(error)))
+                if not isinstance(error, InputRefused):
                     broken.add(contract.dataset)
-                if contract.dataset in broken:
-                    continue
-                entered(layer, contract.dataset)
-                try:
-                    run.stop.check()
-                    start[layer](spark, contract, run)
-                except Stopped as stopped:
-                    return [*failures, (layer, contract.dataset, stopped)]
-                except Exception as error:
-                    failures.append((layer, contract.dataset, as_failure(error)))
-                    if not isinstance(error, InputRefused):
-                        broken.add(contract.dataset)
     return failures

@@ -146,7 +146,7 @@ _RUN_TYPES = {
 
 def file_states(settings: Settings, dataset: str) -> dict[str, FileState]:
     """The state of every path the ledger knows of a dataset; an intent never counts as a decision."""
-    rows = _read_files(settings, _NEWEST.format(dataset=_text(dataset)))
+    rows = _read_files(settings, _NEWEST.format(dataset=text(dataset)))
     states: dict[str, FileState] = {}
     for row in rows:
         known = states.get(row.path)
@@ -171,7 +171,7 @@ def latest_files(settings: Settings, datasets: Sequence[str], status: Status | N
     """The newest row of each path, intents included; sorted by dataset and path."""
     if not datasets:
         return ()
-    names = ", ".join(_text(d) for d in datasets)
+    names = ", ".join(text(d) for d in datasets)
     rows = _read_files(
         settings,
         f"""SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY dataset, path ORDER BY ingest_id DESC, status = 'reading') AS n
@@ -184,7 +184,7 @@ def open_intents(settings: Settings, dataset: str) -> tuple[FileRow, ...]:
     """Intents of the newest ingest that no decision followed: the process died in between."""
     return _read_files(
         settings,
-        f"""WITH mine AS (SELECT * FROM files WHERE dataset = {_text(dataset)})
+        f"""WITH mine AS (SELECT * FROM files WHERE dataset = {text(dataset)})
             SELECT * FROM mine WHERE status = 'reading' AND ingest_id = (SELECT max(ingest_id) FROM mine)
               AND NOT EXISTS (SELECT 1 FROM mine d WHERE d.ingest_id = mine.ingest_id AND d.status <> 'reading')
             ORDER BY path""",
@@ -193,7 +193,7 @@ def open_intents(settings: Settings, dataset: str) -> tuple[FileRow, ...]:
 
 def last_ingest_id(settings: Settings, dataset: str) -> int:
     """The highest ingest id handed out; 0 before the first."""
-    found = _execute_files(settings, f"SELECT max(ingest_id) AS id FROM files WHERE dataset = {_text(dataset)}")
+    found = _execute_files(settings, f"SELECT max(ingest_id) AS id FROM files WHERE dataset = {text(dataset)}")
     return int(found[0].column("id")[0].as_py() or 0) if found else 0
 
 
@@ -202,7 +202,7 @@ def last_loaded_id(settings: Settings, dataset: str) -> int:
     found = _execute_files(
         settings,
         f"""SELECT max(ingest_id) AS id FROM files
-            WHERE dataset = {_text(dataset)} AND status = 'ingested' AND rows > 0 AND reason IS DISTINCT FROM {_text(ARCHIVED)}""",
+            WHERE dataset = {text(dataset)} AND status = 'ingested' AND rows > 0 AND reason IS DISTINCT FROM {text(ARCHIVED)}""",
     )
     loaded = found[0].column("id")[0].as_py() if found else None
     return -1 if loaded is None else int(loaded)
@@ -291,5 +291,6 @@ def _micros(value: datetime) -> int:
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
-def _text(value: str) -> str:
+def text(value: str) -> str:
+    """A string as a DataFusion literal."""
     return "'" + value.replace("'", "''") + "'"

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from deltalake import DeltaTable
 
-from streaming_jobs import checkpoints, definition, landing, ledger
+from streaming_jobs import checkpoints, definition, landing, ledger, meaning
 from streaming_jobs.contract import Contract
 from streaming_jobs.landing import Comparison
 from streaming_jobs.settings import Settings
@@ -55,8 +55,9 @@ def bronze_app(dataset: str) -> str:
 
 
 def of_silver(contract: Contract, settings: Settings) -> Pending:
-    """Compare Silver's stream with Bronze."""
-    reasons = _new_columns(settings, contract.silver_table, [c.name for c in contract.silver.columns])
+    """Compare Silver's stream with Bronze, and the table with its contract. Raises UsageError as `meaning.require_same`."""
+    anew = meaning.require_same(contract, settings.table(contract.silver_table))
+    reasons = [f"{contract.silver_table} lacks columns of its contract"] if anew else []
     if not checkpoints.is_new(settings.checkpoint("silver", contract.dataset)):
         held = (contract.silver_table, contract.quarantine_table)
         reasons += [f"{name} is gone" for name in held if not DeltaTable.is_deltatable(str(settings.table(name)))]

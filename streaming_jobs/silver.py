@@ -11,18 +11,16 @@ compared before anything is written: a batch that changes nothing commits nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import reduce
-from operator import and_
 from typing import Any
 
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import checkpoints, ledger, sqltext, streams, tables
+from streaming_jobs import checkpoints, ledger, meaning, sqltext, streams, tables
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import InputRefused
 from streaming_jobs.failpoints import hit
@@ -32,6 +30,7 @@ from streaming_jobs.run import Clock, Run, Warned, record
 from streaming_jobs.tables import Txn
 
 _FEW_ROWS = 200_000  # up to here one output file is as fast as several
+_MAX_PARTITIONS = 1000  # more than that: a range, or no list at all
 _IDENTITY = ("_file", "_file_modified_at", "_row")  # of a row in quarantine
 
 
@@ -39,8 +38,19 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     """Apply every change of Bronze that Silver has not seen, then return. Without a Bronze table: nothing.
 
     Raises InputRefused when a micro-batch exceeds `maxQuarantinedShare`; nothing of that batch is applied
-    then, earlier ones stay.
+    then, earlier ones stay. Raises UsageError when the contract means something else than the table;
+    a column that was merely added is no such case: Silver is recomputed for it.
     """
+    anew = meaning.require_same(contract, run.settings.table(contract.silver_table))
+    _follow(spark, contract, run, anew=anew)
+
+
+def rebuild(spark: SparkSession, contract: Contract, run: Run) -> None:
+    """Silver and quarantine again from all of Bronze, as the contract is now. Raises InputRefused as `start` does."""
+    _follow(spark, contract, run, anew=True)
+
+
+def _follow(spark: SparkSession, contract: Contract, run: Run, *, anew: bool) -> None:
     settings = run.settings
     bronze = settings.table(contract.bronze_table)
     if not tables.exists(bronze):
@@ -51,14 +61,14 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
         # Before they are created: a table that was lost lacks what the stream has passed.
         checkpoints.discard(checkpoint)
     create(spark, contract, run)
-    if checkpoints.is_new(checkpoint) and not all(tables.read(spark, table).isEmpty() for table in held):
-        # The stream starts with Bronze as it is now and cannot say what went away before.
+    # A stream that starts over begins with Bronze as it is and cannot say what went away before.
+    if anew or (checkpoints.is_new(checkpoint) and not all(tables.read(spark, table).isEmpty() for table in held)):
         recompute(spark, contract, run)
     streams.run_available(streams.read_changes(spark, bronze), apply_changes(contract, run), checkpoint, run.stop)
 
 
 def create(spark: SparkSession, contract: Contract, run: Run) -> None:
-    """Create Silver and its quarantine; columns new in the contract are added, older rows read NULL."""
+    """Create Silver and its quarantine; raw columns new in the contract are added to the quarantine."""
     settings = run.settings
     provenance = {"_file": "STRING", "_file_modified_at": "TIMESTAMP", "_row": "BIGINT"}
     silver = [(c.name, c.type) for c in contract.silver.columns] + [(c, provenance[c]) for c in versions.identity(contract)]
@@ -67,13 +77,16 @@ def create(spark: SparkSession, contract: Contract, run: Run) -> None:
         *(("_extra", "MAP<STRING,STRING>"), ("_malformed", "STRING"), *provenance.items()),
         *(("reasons", REASONS), ("contract_version", "STRING"), ("quarantined_at", "TIMESTAMP")),
     ]
-    for name, columns, partitions in (
-        (contract.silver_table, silver, contract.silver.partitioned_by),
-        (contract.quarantine_table, quarantine, ()),
-    ):
-        table = settings.table(name)
-        tables.create(table, tables.schema(columns), retention_days=settings.change_feed_retention_days, partitioned_by=partitions)
-        tables.add_columns(spark, table, columns)
+    tables.create(
+        settings.table(contract.silver_table),
+        tables.schema(silver),
+        retention_days=settings.change_feed_retention_days,
+        partitioned_by=contract.silver.partitioned_by,
+        properties={meaning.PROPERTY: meaning.text(contract)},
+    )
+    refused = settings.table(contract.quarantine_table)
+    tables.create(refused, tables.schema(quarantine), retention_days=settings.change_feed_retention_days)
+    tables.add_columns(spark, refused, quarantine)
 
 
 def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
@@ -114,26 +127,93 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
 
 
 def recompute(spark: SparkSession, contract: Contract, run: Run) -> None:
-    """Silver and quarantine from all of Bronze, each in one commit. Readers see the old table or the new one."""
-    settings = run.settings
-    judged = judge(tables.read(spark, settings.table(contract.bronze_table)), contract)
-    tables.overwrite(_refused(judged, contract), settings.table(contract.quarantine_table))
-    rows = _newest(judged, contract).select(*versions.stored(contract))
-    tables.overwrite(rows, settings.table(contract.silver_table), partitioned_by=contract.silver.partitioned_by)
+    """Silver and quarantine from all of Bronze, each in one commit. Readers see the old table or the new one.
+
+    Raises InputRefused when more of Bronze than `maxQuarantinedShare` would be refused; nothing is written then.
+    """
+    settings, clock = run.settings, Clock()
+    silver, quarantine = settings.table(contract.silver_table), settings.table(contract.quarantine_table)
+    bronze = tables.read(spark, settings.table(contract.bronze_table))
+    judged = judge(bronze, contract)
+    if contract.silver.max_quarantined_share is not None and not run.accept_quality:
+        counts = judged.agg(F.count(F.lit(1)), F.count_if(_is_refused())).first()
+        assert counts is not None  # an aggregate without groups is one row
+        _require_share(judged, counts[1], counts[0], contract)
+    winners, rejected = _both(judged, contract)
+    tables.overwrite(rejected, quarantine)
+    hit("silver.quarantined")
+    tables.overwrite(winners, silver, partitioned_by=contract.silver.partitioned_by)
+    hit("silver.merged")
+    meaning.keep(contract, silver)
+    rows, accepted, refused = bronze.count(), tables.read(spark, silver).count(), tables.read(spark, quarantine).count()
+    record(
+        run, clock, layer="silver", dataset=contract.dataset, txn=(f"runs:silver:{contract.dataset}:rebuild:{run.run_id}", 0),
+        batch_id=None, rows_in=rows, accepted=accepted, superseded=rows - accepted - refused, quarantined=refused,
+        table_version=tables.version(silver),
+    )  # fmt: skip
+
+
+def expected(bronze: DataFrame, contract: Contract) -> tuple[DataFrame, DataFrame]:
+    """What Silver and quarantine must hold, given these rows of Bronze."""
+    return _both(judge(bronze, contract), contract)
+
+
+def _both(judged: DataFrame, contract: Contract) -> tuple[DataFrame, DataFrame]:
+    return _newest(judged, contract).select(*versions.stored(contract)), _refused(judged, contract)
+
+
+def replay(spark: SparkSession, contract: Contract, run: Run) -> None:
+    """Judge the quarantined rows again: those that pass go to Silver, the others stay with the reasons they have now.
+
+    Done again, or after a crash, it ends in the same tables. Raises UsageError when the contract changed in a
+    way that touches rows of Silver as well.
+    """
+    settings, clock = run.settings, Clock()
+    silver, quarantine = settings.table(contract.silver_table), settings.table(contract.quarantine_table)
+    if not tables.exists(silver) or not tables.exists(quarantine):
+        return
+    if not meaning.can_be_replayed(meaning.changed(contract, silver)) and meaning.require_same(contract, silver):
+        recompute(spark, contract, run)
+        return
+    create(spark, contract, run)
+    held = tables.read(spark, quarantine)
+    arrivals = {"_change_type": F.lit("insert"), "_commit_version": F.lit(0), "_ingest_id": F.lit(None).cast("bigint")}
+    judged = _judged(held.withColumns(arrivals), contract).persist()
+    try:
+        seen = _measure(judged, contract)
+        # Silver first: a row that is in both for a moment is decided again, one in neither would be lost.
+        tally = _write_silver(judged, None, seen, contract, run, Txn(f"silver:{contract.dataset}:replay:{run.run_id}", 0))
+        hit("silver.merged")
+        now = {"reasons": F.col("_reasons"), "contract_version": F.lit(contract.version)}
+        still = judged.where(_is_refused())
+        reworded = F.to_json("_reasons") != F.to_json("_bronze.reasons")
+        if seen.refused < seen.rows or not still.where(reworded).isEmpty():
+            tables.overwrite(still.select(*(now.get(c, F.col(f"_bronze.{sqltext.quoted(c)}")).alias(c) for c in held.columns)), quarantine)
+            hit("silver.quarantined")
+    finally:
+        judged.unpersist()
+    meaning.keep(contract, silver)
+    if seen.rows:
+        record(
+            run, clock, layer="silver", dataset=contract.dataset, txn=(f"runs:silver:{contract.dataset}:replay:{run.run_id}", 0),
+            batch_id=None, rows_in=seen.rows, accepted=tally.accepted, superseded=tally.superseded, quarantined=seen.refused,
+            table_version=tables.version(silver),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class _Measure:
-    """One pass over judged changes. warned: warning rule -> accepted arrivals that break it. low, high: per column."""
+    """One pass over judged changes. warned: warning rule -> accepted arrivals that break it. low, high: of valid rows, per column."""
 
     rows: int
     arrivals: int
     refused: int  # of the arrivals
     gone: int
-    keyed: int  # rows whose keys are all there, valid or not
+    valid: int  # arrived or gone
     warned: Mapping[str, int]
     low: Mapping[str, Any]
     high: Mapping[str, Any]
+    partitions: Mapping[str, Collection[Any]]  # of valid rows, for the columns that say where a key can be
 
 
 @dataclass(frozen=True)
@@ -144,7 +224,7 @@ class _Tally:
 
 
 def _judged(batch: DataFrame, contract: Contract) -> DataFrame:
-    """Judge a batch of the change feed, arrivals and removals alike: the keys of a removed row are needed too."""
+    """Judge a batch of the change feed, arrivals and removals alike: which of those that went away Silver may hold."""
     judged = judge(batch, contract)
     return judged.select(
         F.col("_bronze._change_type").isin("insert", "update_postimage").alias("_change"),
@@ -162,15 +242,16 @@ def _judged(batch: DataFrame, contract: Contract) -> DataFrame:
 def _measure(judged: DataFrame, contract: Contract) -> _Measure:
     arrived, refused = F.col("_change"), _is_refused()
     warnings = [rule.name for rule in contract.silver.rules if not rule.blocking]
-    bounded = (*contract.silver.keys, *contract.silver.partitioned_by)
+    bounded, placed = contract.silver.keys, _placing(contract)
     found = judged.agg(
         F.count(F.lit(1)).alias("rows"),
         F.count_if(arrived).alias("arrivals"),
         F.count_if(arrived & refused).alias("refused"),
-        F.count_if(_has_keys(contract)).alias("keyed"),
+        F.count_if(~refused).alias("valid"),
         *(F.count_if(arrived & ~refused & F.array_contains("_warnings", name)).alias(f"warned {name}") for name in warnings),
-        *(F.min(sqltext.quoted(c)).alias(f"low {c}") for c in bounded),
-        *(F.max(sqltext.quoted(c)).alias(f"high {c}") for c in bounded),
+        *(F.min(F.when(~refused, F.col(sqltext.quoted(c)))).alias(f"low {c}") for c in bounded),
+        *(F.max(F.when(~refused, F.col(sqltext.quoted(c)))).alias(f"high {c}") for c in bounded),
+        *(F.collect_set(F.when(~refused, F.col(sqltext.quoted(c)))).alias(f"in {c}") for c in placed),
     ).first()
     assert found is not None  # an aggregate without groups is one row
     return _Measure(
@@ -178,15 +259,18 @@ def _measure(judged: DataFrame, contract: Contract) -> _Measure:
         found["arrivals"],
         found["refused"],
         found["rows"] - found["arrivals"],
-        found["keyed"],
+        found["valid"],
         {name: found[f"warned {name}"] for name in warnings if found[f"warned {name}"]},
         {c: found[f"low {c}"] for c in bounded},
         {c: found[f"high {c}"] for c in bounded},
+        {c: found[f"in {c}"] for c in placed},
     )
 
 
-def _has_keys(contract: Contract) -> Column:
-    return reduce(and_, (F.col(sqltext.quoted(k)).isNotNull() for k in contract.silver.keys))
+def _placing(contract: Contract) -> tuple[str, ...]:
+    """Partition columns by which the rows of a key are found: those in the key, and the one of `mergeWindow`."""
+    silver = contract.silver
+    return tuple(p for p in silver.partitioned_by if p in silver.keys or silver.merge_window_days is not None)
 
 
 def _limit(arrived: DataFrame, came: _Measure, contract: Contract, run: Run) -> None:
@@ -201,14 +285,20 @@ def _limit(arrived: DataFrame, came: _Measure, contract: Contract, run: Run) -> 
     bronze = tables.read(arrived.sparkSession, run.settings.table(contract.bronze_table))
     held = bronze.select("_ingest_id", "_file").distinct()
     current = _measure(arrived.join(held, ["_ingest_id", "_file"], "left_semi"), contract)
-    if not current.arrivals or current.refused / current.arrivals <= limit:
+    _require_share(arrived, current.refused, current.arrivals, contract)
+
+
+def _require_share(judged: DataFrame, refused: int, rows: int, contract: Contract) -> None:
+    """Raise InputRefused when more than `maxQuarantinedShare` of these rows were refused."""
+    limit = contract.silver.max_quarantined_share
+    if limit is None or not rows or refused / rows <= limit:
         return
-    worst = arrived.where(_is_refused()).groupBy("_file").count().orderBy(F.desc("count"), "_file").first()
+    worst = judged.where(_is_refused()).groupBy("_file").count().orderBy(F.desc("count"), "_file").first()
     assert worst is not None  # something was refused
     raise InputRefused(
-        f"silver of {contract.dataset}: {current.refused} of {current.arrivals} rows ({current.refused / current.arrivals:.0%}) would be "
-        f"quarantined, the contract allows {limit:.0%}; most are from {worst['_file']} ({worst['count']}). Nothing of this batch was "
-        f"applied. Correct or remove the file and run again, or let it in with `streaming-jobs silver {contract.dataset} --accept-quality`."
+        f"silver of {contract.dataset}: {refused} of {rows} rows ({refused / rows:.0%}) would be quarantined, the contract allows "
+        f"{limit:.0%}; most are from {worst['_file']} ({worst['count']}). Nothing of them was applied. Correct or remove the file and "
+        "run again, or let it in: the same command with --accept-quality."
     )
 
 
@@ -267,23 +357,22 @@ def _write_quarantine(arrived: DataFrame, gone: DataFrame | None, contract: Cont
 
 def _write_silver(arrived: DataFrame, gone: DataFrame | None, seen: _Measure, contract: Contract, run: Run, txn: Txn) -> _Tally:
     """Decide every key of the batch against what Silver holds, and write the difference in one commit."""
-    if not seen.keyed:
+    if not seen.valid:
         return _Tally(0, 0, 0)
     spark, table = arrived.sparkSession, run.settings.table(contract.silver_table)
     current = tables.read(spark, table).where(_pruning(seen, contract))
-    # Valid or not: what a row was when it came in was decided by the contract of that day.
-    lost = None if gone is None else gone.where(_has_keys(contract))
+    lost = None if gone is None else gone.where(~_is_refused())
     decided = versions.decide(_newest(arrived, contract), lost, current, contract).persist()
     settled = None
     try:
         result = versions.accept(decided)
-        counts = _count(result)
+        counts = _count(result, contract)
         if counts.get(versions.REDECIDE):
             settled = versions.settle(decided, _winners(spark, decided, contract, run), contract).persist()
-            result, counts = settled, _count(settled)
+            result, counts = settled, _count(settled, contract)
         changes = result.where(F.col("_verdict").isin(versions.INSERT, versions.UPDATE, versions.DELETE))
         if counts.get(versions.UPDATE) or counts.get(versions.DELETE):
-            _merge(changes, seen, contract, run, txn)
+            _merge(changes, [counts[v] for v in (versions.UPDATE, versions.DELETE) if v in counts], contract, run, txn)
         elif inserts := counts.get(versions.INSERT):
             rows = changes.select("_new.*")
             tables.append(rows.coalesce(1) if inserts.keys <= _FEW_ROWS else rows, table, txn)
@@ -298,20 +387,39 @@ def _write_silver(arrived: DataFrame, gone: DataFrame | None, seen: _Measure, co
 
 @dataclass(frozen=True)
 class _Count:
-    """Of one verdict. versions: arrivals of those keys."""
+    """Of one verdict. versions: arrivals of those keys. low, high: per key column. partitions: of the rows that Silver holds of them."""
 
     keys: int
     versions: int
     accepted: int
+    low: Mapping[str, Any]
+    high: Mapping[str, Any]
+    partitions: Mapping[str, Collection[Any]]
 
 
-def _count(decided: DataFrame) -> dict[str, _Count]:
+def _count(decided: DataFrame, contract: Contract) -> dict[str, _Count]:
+    keys, partitions = contract.silver.keys, contract.silver.partitioned_by
+    # In a struct, because a set leaves NULL out.
+    held = {p: F.when(F.col("_old").isNotNull(), F.struct(F.col(f"_old.{sqltext.quoted(p)}").alias("value"))) for p in partitions}
     found = decided.groupBy("_verdict").agg(
         F.count(F.lit(1)).alias("keys"),
         F.coalesce(F.sum("_versions"), F.lit(0)).alias("versions"),
         F.count_if("_accepted").alias("accepted"),
+        *(F.min(sqltext.quoted(k)).alias(f"low {k}") for k in keys),
+        *(F.max(sqltext.quoted(k)).alias(f"high {k}") for k in keys),
+        *(F.collect_set(place).alias(f"in {p}") for p, place in held.items()),
     )
-    return {row["_verdict"]: _Count(row["keys"], row["versions"], row["accepted"]) for row in found.collect()}
+    return {
+        row["_verdict"]: _Count(
+            row["keys"],
+            row["versions"],
+            row["accepted"],
+            {k: row[f"low {k}"] for k in keys},
+            {k: row[f"high {k}"] for k in keys},
+            {p: [place["value"] for place in row[f"in {p}"]] for p in partitions},
+        )
+        for row in found.collect()
+    }
 
 
 def _winners(spark: SparkSession, decided: DataFrame, contract: Contract, run: Run) -> DataFrame:
@@ -322,9 +430,13 @@ def _winners(spark: SparkSession, decided: DataFrame, contract: Contract, run: R
     return _newest(judged.join(open_keys, keys, "left_semi"), contract)
 
 
-def _merge(changes: DataFrame, seen: _Measure, contract: Contract, run: Run, txn: Txn) -> None:
-    """MERGE decided rows. They were compared with this very version of Silver under the layer's lock, so
-    every row here moves its key forward, or follows one that is gone: no second guard is needed."""
+def _merge(changes: DataFrame, moved: Sequence[_Count], contract: Contract, run: Run, txn: Txn) -> None:
+    """MERGE decided rows.
+
+    moved: the counts of those that have a row in Silver; only where these lie is a match looked for. Rows were
+    compared with this very version of Silver under the layer's lock, so every one here moves its key forward, or
+    follows one that is gone: no second guard is needed.
+    """
     spark, keys = changes.sparkSession, contract.silver.keys
     others = [c for c in versions.stored(contract) if c not in keys]
     source = changes.select(*keys, *(F.col(f"_new.{sqltext.quoted(c)}") for c in others), "_verdict")
@@ -333,31 +445,51 @@ def _merge(changes: DataFrame, seen: _Measure, contract: Contract, run: Run, txn
     with tables.transaction(spark, txn):
         (
             DeltaTable.forPath(spark, str(run.settings.table(contract.silver_table))).alias("old")
-            .merge(source.alias("new"), f"{same_key} AND {_pruning(seen, contract, 'old.')}")
+            .merge(source.alias("new"), f"{same_key} AND {_of_moved(moved, contract)}")
             .whenMatchedDelete(f"new._verdict = '{versions.DELETE}'").whenMatchedUpdate(set=values)
             .whenNotMatchedInsert(f"new._verdict <> '{versions.DELETE}'", values).execute()
         )  # fmt: skip
 
 
-def _pruning(seen: _Measure, contract: Contract, target: str = "") -> str:
+def _pruning(seen: _Measure, contract: Contract) -> str:
     """SQL that every row of Silver with a key of the batch satisfies; literals, so that files are skipped.
 
-    target: a prefix for Silver's columns, such as `old.`. `mergeWindow` promises that versions of a key
-    lie within so many days of each other on the partition column.
+    `mergeWindow` promises that versions of a key lie within so many days of each other on the partition column.
     """
-    ranges = {k: (seen.low[k], seen.high[k]) for k in contract.silver.keys}
-    if contract.silver.merge_window_days is not None:
-        window = timedelta(days=contract.silver.merge_window_days)
-        (column,) = contract.silver.partitioned_by
-        ranges[column] = (_earlier(seen.low[column], window), _later(seen.high[column], window))
-    return " AND ".join(
-        f"{target}{sqltext.quoted(c)} BETWEEN {sqltext.literal(low)} AND {sqltext.literal(high)}" for c, (low, high) in ranges.items()
-    )
+    window = range(-(contract.silver.merge_window_days or 0), (contract.silver.merge_window_days or 0) + 1)
+    wanted = []
+    for column in {**dict.fromkeys(contract.silver.keys), **seen.partitions}:
+        values = seen.partitions.get(column, ())
+        if column not in contract.silver.keys:
+            values = {_later(day, days) for day in values for days in window}
+        if 0 < len(values) <= _MAX_PARTITIONS:
+            wanted.append(sqltext.any_of(sqltext.quoted(column), values))
+        elif column in contract.silver.keys:
+            wanted.append(_between(sqltext.quoted(column), seen.low[column], seen.high[column]))
+        else:
+            wanted.append(_between(sqltext.quoted(column), min(values), max(values)))
+    return " AND ".join(wanted)
 
 
-def _earlier(day: date, window: timedelta) -> date:
-    return day - window if day - date.min > window else date.min
+def _of_moved(moved: Sequence[_Count], contract: Contract) -> str:
+    """SQL that the row of Silver satisfies that is updated or deleted, as literals again, for the target `old`."""
+    wanted = [
+        _between(f"old.{sqltext.quoted(k)}", min(c.low[k] for c in moved), max(c.high[k] for c in moved)) for k in contract.silver.keys
+    ]
+    for column in contract.silver.partitioned_by:
+        values = {value for c in moved for value in c.partitions[column]}
+        if len(values) <= _MAX_PARTITIONS:
+            wanted.append(sqltext.any_of(f"old.{sqltext.quoted(column)}", values))
+    return " AND ".join(wanted)
 
 
-def _later(day: date, window: timedelta) -> date:
-    return day + window if date.max - day > window else date.max
+def _between(column: str, low: Any, high: Any) -> str:
+    return f"{column} BETWEEN {sqltext.literal(low)} AND {sqltext.literal(high)}"
+
+
+def _later(day: date, days: int) -> date:
+    """So many days later, or earlier; at the ends of the calendar its last or first day."""
+    try:
+        return day + timedelta(days)
+    except OverflowError:
+        return date.max if days > 0 else date.min

@@ -7,7 +7,7 @@ to a table need two ids.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,14 +37,17 @@ def create(
     partitioned_by: Sequence[str] = (),
     statistics: Sequence[str] = (),
     change_feed: bool = True,
+    properties: Mapping[str, str] | None = None,
 ) -> None:
     """Create an empty table unless it exists; through delta-rs, which needs no Spark job for it.
 
     Reader version 1: no deletion vectors, no column mapping, so that every Delta reader opens it.
-    statistics: the columns that get minimum and maximum per file; empty: Delta's default.
+    statistics: the columns that get minimum and maximum per file; empty: Delta's default. properties: our own.
     """
     keep = f"interval {retention_days} days"
-    configuration: dict[str, str | None] = {"delta.deletedFileRetentionDuration": keep, "delta.logRetentionDuration": keep}
+    configuration: dict[str, str | None] = {
+        "delta.deletedFileRetentionDuration": keep, "delta.logRetentionDuration": keep, **(properties or {}),
+    }  # fmt: skip
     if change_feed:
         configuration["delta.enableChangeDataFeed"] = "true"
     if statistics:
@@ -55,6 +58,7 @@ def create(
         mode="ignore",
         partition_by=list(partitioned_by) or None,
         configuration=configuration,
+        raise_if_key_not_exists=False,
     )
 
 

@@ -29,7 +29,7 @@ FAST = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-    "spark.driver.memory": "1g",
+    "spark.driver.memory": "2g",
 }
 
 ORDERS = """
@@ -142,14 +142,21 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 
 @pytest.fixture
-def home(spark: SparkSession, tmp_path: Path) -> Home:
-    return _home(spark, tmp_path / "home")
+def home(spark: SparkSession, tmp_path: Path) -> Iterator[Home]:
+    yield home_at(spark, tmp_path / "home")
+    forget_tables(spark)
 
 
 @pytest.fixture
 def other_home(spark: SparkSession, tmp_path: Path) -> Home:
     """A second one, to come to the same end another way."""
-    return _home(spark, tmp_path / "other")
+    return home_at(spark, tmp_path / "other")
+
+
+def forget_tables(spark: SparkSession) -> None:
+    """Drop what Delta remembers of tables for an hour: those of all tests together fill the heap."""
+    assert spark._jvm is not None
+    spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
 
 
 @pytest.fixture
@@ -160,7 +167,9 @@ def orders(tmp_path: Path) -> Contract:
     return contracts.load(file)
 
 
-def _home(spark: SparkSession, path: Path) -> Home:
+def home_at(spark: SparkSession, path: Path) -> Home:
+    """A new home with the contract of ORDERS."""
+    """A new home with the contract of ORDERS."""
     for folder in ("conf", "data/raw", "checkpoints"):
         (path / folder).mkdir(parents=True)
     made = Home(path, settings.load(path), spark)

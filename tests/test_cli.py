@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 
 from streaming_jobs import ledger, locks, settings
 from streaming_jobs.__main__ import _hoisted
@@ -135,7 +135,7 @@ def test_sample_writes_the_next_day_each_time(home: Path) -> None:
     assert sorted(p.name for p in (home / "data/raw").iterdir()) == ["events_2026-01-01.csv", "events_2026-01-02.csv"]
 
 
-def test_a_run_as_a_process_ends_in_3_with_a_json_result_when_a_file_was_refused(home: Path) -> None:
+def test_a_run_as_a_process_ends_in_3_when_a_file_was_refused_and_verify_in_4_when_a_table_was_damaged(home: Path) -> None:
     (home / "data/raw/a.csv").write_text("id,state,at,amount\n1,open,2026-01-01,1.00\n2,open,never,1\n")
     (home / "data/raw/b.csv").write_bytes(b"\x00\x01\x02" * 100)
     done = call(home, "run", "--json")
@@ -153,3 +153,15 @@ def test_a_run_as_a_process_ends_in_3_with_a_json_result_when_a_file_was_refused
     # The JVM is gone with the command: what it held is free for the next one.
     with locks.hold(settings.load(home), ["bronze", "silver", "gold"], ["orders"]):
         pass
+    listed = json.loads(call(home, "quarantine", "list", "--json").stdout)["rows"]
+    assert [(row["rule"], row["column"], row["file"], row["rows"]) for row in listed] == [("cast", "at", "a.csv", 1)]
+    assert "cast at 'never': not TIMESTAMP" in call(home, "quarantine", "show", "orders").stdout
+    table = str(home / "data/silver/orders")
+    write_deltalake(table, DeltaTable(table).to_pyarrow_table(), mode="append")
+    done = call(home, "verify", "--json")
+    assert (done.returncode, "Traceback" in done.stderr) == (4, False)
+    assert json.loads(done.stdout) == {
+        "exit_code": 4, "rows": [{"dataset": "orders", "table": "silver/orders", "key": "id=1", "held": 1, "expected": 0}], "total": 1,
+    }  # fmt: skip
+    assert "`streaming-jobs rebuild silver orders`" in done.stderr
+    assert call(home, "contract", "diff", "conf/orders.yaml").returncode == 2

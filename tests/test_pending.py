@@ -100,7 +100,7 @@ CHANGES: dict[str, tuple[Change, str, str]] = {
         lambda h: h.contract(ORDERS.replace("{name: amount, logicalType: string}", "{name: amount, logicalType: string}\n      - {name: note, logicalType: string}")),  # noqa: E501
         "bronze", "bronze/orders lacks the column note",
     ),
-    "a typed column new in the contract": (new_silver_column, "silver", "silver/orders lacks the column upper"),
+    "a typed column new in the contract": (new_silver_column, "silver", "silver/orders lacks columns of its contract"),
     "a planned batch without an end": (lambda h: newest(h, "silver", "commits").unlink(), "silver", "behind bronze/orders"),
     "a lost checkpoint": (lambda h: shutil.rmtree(h.path / "checkpoints/silver/orders"), "silver", "behind bronze/orders"),
     "an offset that is cut": (lambda h: newest(h, "silver", "offsets").write_text("v1\n{"), "silver", "behind bronze/orders"),

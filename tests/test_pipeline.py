@@ -304,15 +304,6 @@ def test_a_lost_checkpoint_of_an_emptied_table_leaves_nothing_behind_and_keeps_t
     assert DeltaTable(str(home.settings.table("silver/orders"))).metadata().partition_columns == ["state"]
 
 
-def test_a_row_that_goes_away_leaves_silver_though_the_contract_would_refuse_it_today(home: Home) -> None:
-    home.land("a.csv", "1,open,2026-01-01,1.00", "2,open,2026-01-01,50.00")
-    home.ok("bronze", "silver")
-    home.contract(ORDERS.replace("minimum: 0", "minimum: 0, maximum: 9"))
-    home.land("a.csv", "1,open,2026-01-01,1.00")
-    home.ok("bronze", "silver")
-    assert_rows(home.table("silver/orders").select("id"), [("1",)], "id string")
-
-
 def test_a_lost_gold_checkpoint_does_not_keep_groups_that_went_away(home: Home) -> None:
     home.land("a.csv", "1,open,2026-01-01,1.00", "2,lost,2026-01-01,1.00")
     home.ok()

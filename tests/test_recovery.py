@@ -110,19 +110,16 @@ def test_a_lost_bronze_checkpoint_does_not_read_the_files_again(home: Home) -> N
     assert home.table("bronze/orders").count() == 6
 
 
-@pytest.mark.parametrize("lost", ["silver", "quarantine"])
-def test_a_lost_silver_or_quarantine_table_is_seen_and_made_again_from_bronze(home: Home, undisturbed: Home, lost: str) -> None:
+def test_a_lost_silver_or_quarantine_table_is_seen_and_made_again_from_bronze(home: Home, undisturbed: Home) -> None:
     home.land("mon.csv", *MONDAY, at=1_767_600_000)
     home.ok()
     home.land("tue.csv", *TUESDAY, at=1_767_700_000)
     home.land("mon.csv", *MONDAY_CORRECTED, at=1_767_700_001)
     home.ok("bronze")
-    shutil.rmtree(home.settings.table(f"{lost}/orders"))
-    home.ok()
-    assert_equal_tables(home, undisturbed)
-    shutil.rmtree(home.settings.table(f"{lost}/orders"))
-    home.ok()
-    assert_equal_tables(home, undisturbed)
+    for lost in ("silver", "quarantine"):
+        shutil.rmtree(home.settings.table(f"{lost}/orders"))
+        home.ok()
+        assert_equal_tables(home, undisturbed)
     assert home.ok().notes == ()
 
 

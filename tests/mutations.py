@@ -1,0 +1,107 @@
+"""Each safeguard of Silver switched off in a copy of the package: a test must fail. One line each; exit 1 when one survives.
+
+python -m tests.mutations [NAME …]
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """text: of `file`, once in it. test: that is to fail with `instead` in its place."""
+
+    name: str
+    file: str
+    text: str
+    instead: str
+    test: str
+
+
+MUTATIONS = (
+    Mutation(
+        "sequence guard", "rules/versions.py", ".when(newer | equal, UPDATE)", ".when(newer | ~newer, UPDATE)",
+        "test_pipeline.py::test_files_in_any_order_and_batching_end_in_the_same_silver_quarantine_and_gold",
+    ),
+    Mutation(
+        "one row per key in a batch", "rules/versions.py", '.where("_rank = 1")', '.where("_rank > 0")',
+        "test_delivery.py::test_b5_b6_one_key_many_times_in_one_batch_ends_in_one_row",
+    ),
+    Mutation(
+        "transaction ids", "tables.py", '.option("txnAppId", txn.app).option("txnVersion", txn.version)', "",
+        "test_recovery.py::test_a_crash_after_any_write_and_a_rerun_give_the_same_tables_as_no_crash",
+    ),
+    Mutation(
+        "retraction", "silver.py", "versions.net(judged) if seen.gone else (judged, None)", '(judged.where("_change"), None)',
+        "test_pipeline.py::test_a_corrected_file_corrects_everything_below_it",
+    ),
+    Mutation(
+        "retraction from quarantine", "silver.py", '.whenMatchedDelete("NOT new._put")', '.whenMatchedDelete("false")',
+        "test_pipeline.py::test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine",
+    ),
+    Mutation(
+        "netting of unchanged rows", "rules/versions.py", "theirs_at > mine_at if after else theirs_at < mine_at", "theirs_at.isNull()",
+        "test_versions.py",
+    ),
+    Mutation(
+        "decision from Bronze", "rules/versions.py", '.when(F.col("_lost"), REDECIDE)', '.when(F.col("_lost"), DELETE)',
+        "test_versions.py",
+    ),
+    Mutation(
+        "partitions of the rows that move", "silver.py", 'F.col(f"_old.{sqltext.quoted(p)}")', 'F.col(f"_new.{sqltext.quoted(p)}")',
+        "test_model.py::test_a_key_that_moves_to_another_partition_is_found_in_its_old_one",
+    ),
+    Mutation(
+        "meaning of the table", "meaning.py", "if all(d.effect is Effect.ADDS for d in found):", "if True:",
+        "test_meaning.py::test_a_change_of_meaning_is_refused_without_a_write_while_bronze_goes_on_and_a_rebuild_applies_it",
+    ),
+    Mutation(
+        "order on replay", "silver.py", "if seen.refused < seen.rows or", "if seen.refused > seen.rows or",
+        "test_meaning.py::test_a_row_that_comes_back_from_quarantine_does_not_win_over_a_newer_one",
+    ),
+)  # fmt: skip
+
+
+def survives(mutation: Mutation, copy: Path) -> bool:
+    file = copy / "streaming_jobs" / mutation.file
+    original = file.read_text("utf-8")
+    if original.count(mutation.text) != 1:
+        raise SystemExit(f"{mutation.name}: the text is {original.count(mutation.text)} times in {mutation.file}; correct the mutation.")
+    file.write_text(original.replace(mutation.text, mutation.instead), "utf-8")
+    try:
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{mutation.test}"]
+        code = subprocess.run(command, cwd=copy, capture_output=True, check=False).returncode
+    finally:
+        file.write_text(original, "utf-8")
+    if code not in (0, 1):
+        raise SystemExit(f"{mutation.name}: {mutation.test} did not run (pytest ended in {code}).")
+    return code == 0
+
+
+def main(names: list[str]) -> int:
+    survivors = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch)
+        for part in ("streaming_jobs", "tests", "conf"):
+            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        (copy / ".jars").symlink_to(ROOT / ".jars")
+        for mutation in MUTATIONS:
+            if names and mutation.name not in names:
+                continue
+            alive = survives(mutation, copy)
+            survivors += alive
+            print(f"{'SURVIVES' if alive else 'caught'}: without {mutation.name}, {mutation.test}", flush=True)
+    return min(survivors, 1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
