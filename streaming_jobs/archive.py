@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from streaming_jobs import probe
-from streaming_jobs.landing import Entry
+from streaming_jobs.contract import Contract
+from streaming_jobs.contract.load import examine_all
+from streaming_jobs.landing import Entry, claims
 from streaming_jobs.settings import Settings
+
+
+def movable(folder: Path, ingested: Sequence[Entry], contract: Contract, settings: Settings) -> tuple[Entry, ...]:
+    """The ingested files that may be put away: all but those that another contract reads as well."""
+    if not settings.archive_ingested or not ingested:
+        return ()
+    others = [e.contract.landing for e in examine_all(settings.conf) if e.contract and e.contract.dataset != contract.dataset]
+
+    def shared(entry: Entry) -> bool:
+        file = folder / entry.path
+        roots = [(settings.landing(o.folder), o) for o in others]
+        return any(file.is_relative_to(root) and claims(o, file.relative_to(root).as_posix()) for root, o in roots)
+
+    return tuple(entry for entry in ingested if not shared(entry))
 
 
 def put_away(folder: Path, entry: Entry, dataset: str, ingest_id: int, settings: Settings) -> None:

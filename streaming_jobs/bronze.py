@@ -67,8 +67,7 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     names = streams.read_file_names(spark, ingest.folder, landing.name_filter(contract.landing), run.settings.max_files_per_batch)
     streams.run_available(names, _discovered(ingest), run.settings.checkpoint("bronze", contract.dataset), run.stop)
     _sweep(spark, ingest)
-    if run.settings.archive_ingested:
-        _archive(ingest)
+    _archive(ingest)
 
 
 def create(spark: SparkSession, contract: Contract, run: Run) -> None:
@@ -161,15 +160,16 @@ def _sweep(spark: SparkSession, ingest: _Ingest) -> None:
 
 
 def _archive(ingest: _Ingest) -> None:
-    """Put ingested files away. The ledger knows first, so that a file on its way is never taken for missing."""
+    """Put ingested files away where the setting says so. The ledger knows first, so that a file on its way is never taken for missing."""
     found = ingest.compare(landing.list_folder(ingest.folder))
-    if not found.ingested:
+    movable = archive.movable(ingest.folder, found.ingested, ingest.contract, ingest.run.settings)
+    if not movable:
         return
     new_id = ingest.next_id()
-    held = [ingest.states[e.path].last for e in found.ingested]
+    held = [ingest.states[e.path].last for e in movable]
     rows = [replace(row, reason=ledger.ARCHIVED, ingest_id=new_id, decided_at=ledger.now()) for row in held]
     ledger.append_files(ingest.run.settings, rows, (f"files:{ingest.contract.dataset}:decision", new_id))
-    for entry in found.ingested:
+    for entry in movable:
         archive.put_away(ingest.folder, entry, ingest.contract.dataset, new_id, ingest.run.settings)
     _note(ingest, rows)
 

@@ -116,7 +116,7 @@ def claims(landing: Landing, path: str) -> bool:
 
 
 def is_hidden(path: str) -> bool:
-    """Names that Spark's file source skips: producers use them while a file is being written."""
+    """Names that producers use while a file is being written. Spark's file source skips them too, but for `_a=b`."""
     return any(part.startswith((".", "_")) for part in path.split("/")) or path.endswith("._COPYING_")
 
 

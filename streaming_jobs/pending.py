@@ -13,7 +13,7 @@ from datetime import datetime
 
 from deltalake import DeltaTable
 
-from streaming_jobs import checkpoints, definition, landing, ledger, meaning
+from streaming_jobs import archive, checkpoints, definition, landing, ledger, meaning
 from streaming_jobs.contract import Contract
 from streaming_jobs.landing import Comparison
 from streaming_jobs.settings import Settings
@@ -37,8 +37,8 @@ def of_bronze(contract: Contract, settings: Settings) -> Pending:
     found = landing.compare(entries, ledger.file_states(settings, dataset), contract.landing, changed_at(contract))
     counts = {"new": found.new, "changed": found.changed, "refused": found.refused, "missing": found.missing}
     reasons = [f"{len(names)} {what}" for what, names in counts.items() if names]
-    if settings.archive_ingested and found.ingested:
-        reasons.append(f"{len(found.ingested)} to archive")
+    if movable := archive.movable(settings.landing(contract.landing.folder), found.ingested, contract, settings):
+        reasons.append(f"{len(movable)} to archive")
     if ledger.open_intents(settings, dataset):
         reasons.append("a crashed run to finish")
     if ledger.transaction_version(table, bronze_app(dataset)) > ledger.last_ingest_id(settings, dataset):

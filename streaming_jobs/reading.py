@@ -53,7 +53,7 @@ def read(spark: SparkSession, contract: Contract, folder: Path, files: Sequence[
 
 
 def _read_alike(spark: SparkSession, contract: Contract, folder: Path, files: Sequence[Facts]) -> DataFrame:
-    """Read files of one encoding, delimiter and header in one scan, one file per partition."""
+    """Read files of one encoding, delimiter and header, of plain or of other names, in one scan, one file per partition."""
     first, csv = files[0], contract.landing
     positions = [f"_c{n}" for n in range(len(first.header))]
     # An explicit schema of strings is applied by position; names come from our own reading of the header.

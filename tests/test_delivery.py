@@ -364,6 +364,18 @@ def test_ingested_files_are_archived_where_the_setting_says_so_and_are_not_misse
     assert archiving.ok("bronze").notes == ()
 
 
+def test_a_file_that_two_contracts_read_is_not_archived(home: Home) -> None:
+    archiving = Home(home.path, home.settings.model_copy(update={"archive_ingested": True}), home.spark)
+    archiving.contract(ORDERS.replace("orders", "deliveries").replace("by_state", "by_state_too").replace("*.csv", "s*.csv"), "deliveries")
+    archiving.land("shared.csv", ROW)
+    archiving.land("mine.csv", "2,open,2026-01-01,1.00")
+    archiving.ok("bronze")
+    assert [p.name for p in home.raw.iterdir()] == ["shared.csv"]
+    assert (ids(home), home.table("bronze/deliveries").count()) == (["1", "2"], 1)
+    assert archiving.ok("bronze").notes == ()
+    assert pending.of_bronze(archiving.contracts()[0], archiving.settings).reasons == ()
+
+
 def test_a_crash_between_the_note_and_the_move_of_the_archive_is_made_good_by_the_next_run(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

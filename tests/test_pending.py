@@ -1,7 +1,8 @@
 """Nothing to do costs nothing, and work is never taken for nothing to do.
 
 What the shortcut relies on: size and modification time of every file, the ledger, the contract's
-modification time, the newest offset and commit of a checkpoint, the version, id and schema of a table.
+modification time, the newest offset and commit of a checkpoint, the version, id and schema of a table,
+the last transaction of Bronze, and what Silver and Gold say they were made by.
 """
 
 from __future__ import annotations

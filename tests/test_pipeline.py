@@ -154,6 +154,24 @@ def test_a_corrected_file_corrects_everything_below_it(home: Home) -> None:
     assert home.table("bronze/orders").count() == 5
 
 
+def test_rows_that_a_new_delivery_of_their_file_leaves_as_they_are_are_not_written_again(home: Home) -> None:
+    home.land("a.csv", *TUESDAY, at=1_767_600_000)
+    home.ok("bronze", "silver")
+    before = home.version("silver/orders")
+    home.land("a.csv", *TUESDAY, "bad,open,never,1.00", at=1_767_600_001)
+    home.ok("bronze", "silver")
+    assert (home.version("silver/orders"), home.table("quarantine/orders").count()) == (before, 1)
+    home.land("a.csv", TUESDAY[0], "2,paid,2026-01-06 09:00:00,20.00", TUESDAY[2], at=1_767_600_002)
+    home.ok("bronze", "silver")
+    changes = home.spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", before + 1)
+    changed = changes.load(str(home.settings.table("silver/orders")))
+    assert_rows(
+        changed.select("_change_type", "id", "state"),
+        [("update_preimage", "2", "open"), ("update_postimage", "2", "paid")],
+        "_change_type string, id string, state string",
+    )
+
+
 def test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine(home: Home) -> None:
     home.land("a.csv", "1,lost,2026-01-01,1.00", "2,open,2026-01-01,1.00", "3,open,never,1.00")
     home.ok()

@@ -68,7 +68,7 @@ def expected(column: SilverColumn) -> str:
     if column.format:
         return f"not {column.type} as {column.format}"
     if column.type.startswith("DECIMAL"):
-        return f"not {column.type}, or only by rounding"
+        return f"not {column.type}, only by rounding, or with a negative exponent"
     return f"not {column.type}"
 
 
