@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 
 from streaming_jobs import failpoints
 from tests import oracle
-from tests.conftest import HEADER, ORDERS, Home, assert_same, home_at
+from tests.conftest import HEADER, ORDERS, Home, assert_same, forget_tables, home_at
 from tests.oracle import ORDERS_LOGIC, BronzeRow
 
 NAMES = ("a.csv", "b.csv", "c.csv")
@@ -110,6 +110,7 @@ class Deliveries(RuleBasedStateMachine):
         if hasattr(self, "contract"):
             self.run()
         shutil.rmtree(self.home.path)
+        forget_tables(self.home.spark)
 
     def _land(self, name: str, content: bytes) -> None:
         self.deliveries += 1
@@ -182,6 +183,7 @@ def orders_of_arrival(home: Home, waiting: Sequence[str], folder: Path) -> Itera
         copy.ok("bronze", "silver")
         yield from orders_of_arrival(copy, [w for w in waiting if w != name], folder)
         shutil.rmtree(path)
+        forget_tables(home.spark)
 
 
 @pytest.mark.deep
