@@ -44,8 +44,10 @@ class _Call:
         return contracts.load_all(settings.conf, datasets)
 
 
-class Rebuildable(StrEnum):
+class Layer(StrEnum):
+    BRONZE = "bronze"
     SILVER = "silver"
+    GOLD = "gold"
 
 
 _Work = Callable[[tuple[Contract, ...], "Run", Callable[[str, str], None]], "Outcome"]
@@ -156,17 +158,18 @@ def quarantine_replay(context: typer.Context, datasets: Datasets = None) -> None
 @app.command()
 def rebuild(
     context: typer.Context,
-    layer: Annotated[Rebuildable, typer.Argument(metavar="LAYER", help="silver, with its quarantine.")],
+    layer: Annotated[Layer, typer.Argument(metavar="LAYER", help="bronze, silver (with its quarantine) or gold.")],
     datasets: Datasets = None,
+    force: Annotated[bool, typer.Option("--force", help="Even if a table loses more than a tenth of its rows, or was lost.")] = False,
     accept_quality: AcceptQuality = False,
 ) -> None:
     """Make a layer again from the one above, and everything below it. Readers see the old rows or the new ones."""
-    _exit(context, lambda call: _redo(call, f"rebuild {layer}", datasets, accept_quality=accept_quality))
+    _exit(context, lambda call: _redo(call, f"rebuild {layer}", datasets, accept_quality=accept_quality, force=force))
 
 
 @app.command()
 def verify(context: typer.Context, datasets: Datasets = None, limit: Annotated[int, typer.Option(min=1, help="Keys.")] = 20) -> None:
-    """Prove silver and quarantine against bronze, computed from nothing; ends in 4 with the keys that differ."""
+    """Prove bronze against files and ledger, silver against bronze, gold against silver; ends in 4 with the keys that differ."""
     _exit(context, lambda call: _verify(call, datasets, limit))
 
 
@@ -239,13 +242,13 @@ def _increment(call: _Call, layers: list[str], datasets: Sequence[str] | None, *
     return _report(call, datasets, lambda wanted, one, entered: increment(layers, wanted, one, entered), accept_quality=accept_quality)
 
 
-def _report(call: _Call, datasets: Sequence[str] | None, work: _Work, *, accept_quality: bool) -> int:
+def _report(call: _Call, datasets: Sequence[str] | None, work: _Work, *, accept_quality: bool, force: bool = False) -> int:
     """Run `work` on the datasets and print what it did."""
     settings, started = call.settings(), time.monotonic()
     wanted = call.contracts(settings, datasets or ())
     from streaming_jobs.run import Run
 
-    one = Run(settings, call.console.note, accept_quality=accept_quality)
+    one = Run(settings, call.console.note, accept_quality=accept_quality, force=force)
     one.stop.listen()
     with call.console.progress() as spinner:
 
@@ -322,20 +325,29 @@ def _quarantine_show(call: _Call, dataset: str, rule: str | None, file: str | No
     return 0
 
 
-def _redo(call: _Call, what: str, datasets: Sequence[str] | None, *, accept_quality: bool = False) -> int:
-    from streaming_jobs import gold, silver
+def _redo(call: _Call, what: str, datasets: Sequence[str] | None, *, accept_quality: bool = False, force: bool = False) -> int:
+    from streaming_jobs import bronze, gold, silver
     from streaming_jobs.increment import redo
 
-    steps = {"replay": {"silver": silver.replay}, "rebuild silver": {"silver": silver.rebuild, "gold": gold.start}}[what]
-    return _report(call, datasets, lambda wanted, one, entered: redo(steps, wanted, one, entered), accept_quality=accept_quality)
+    steps = {
+        "replay": {"silver": silver.replay},
+        "rebuild bronze": {"bronze": bronze.rebuild, "silver": silver.rebuild, "gold": gold.rebuild},
+        "rebuild silver": {"silver": silver.rebuild, "gold": gold.rebuild},
+        "rebuild gold": {"gold": gold.rebuild},
+    }[what]
+    return _report(
+        call, datasets, lambda wanted, one, entered: redo(steps, wanted, one, entered), accept_quality=accept_quality, force=force
+    )
 
 
 def _verify(call: _Call, datasets: Sequence[str] | None, limit: int) -> int:
     from streaming_jobs import verify as operation
 
     settings = call.settings()
-    proof = operation.silver_of(call.contracts(settings, datasets or ()), settings, limit)
+    proof = operation.prove(call.contracts(settings, datasets or ()), settings, limit)
     code = DamagedState.exit_code if proof.total else 0
+    for table in proof.checked:
+        call.console.say(f"data/{table.table}: {table.rows} rows compared with {table.against}")
     call.console.rows(proof.rows(), exit_code=code)
     if proof.total:
         call.console.fail(proof.failure())

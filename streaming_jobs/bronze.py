@@ -13,7 +13,7 @@ the files are simply not ingested yet. A batch that comes again finds its files 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,12 +24,13 @@ from pyspark.sql import DataFrame, SparkSession
 
 from streaming_jobs import archive, landing, ledger, pending, probe, reading, sqltext, streams, tables
 from streaming_jobs.contract import Contract, Redelivery
-from streaming_jobs.errors import DamagedState
+from streaming_jobs.errors import DamagedState, UsageError
 from streaming_jobs.failpoints import hit
 from streaming_jobs.landing import Comparison, Entry
 from streaming_jobs.ledger import FileRow, FileState, Status
 from streaming_jobs.probe import Facts, Refusal
-from streaming_jobs.run import Clock, Run, record
+from streaming_jobs.run import Clock, Run, record, require_rows
+from streaming_jobs.settings import Settings
 from streaming_jobs.tables import Txn
 
 
@@ -61,13 +62,35 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     each other. A file that cannot be read is rejected alone and reported through `run.notify`.
     """
     landing.require_folder(run.settings.landing(contract.landing.folder))
-    stored = _require_agreement(contract, run)
+    stored = require_agreement(contract, run.settings)
+    create(spark, contract, run)
+    _take_in(spark, _begin(contract, run, stored))
+
+
+def rebuild(spark: SparkSession, contract: Contract, run: Run) -> None:
+    """Read every ingested file of the landing folder again, as the contract is now, and whatever is new there after it.
+
+    One commit replaces the rows of the files that were ingested; rows of files that no longer lie there stay.
+    Raises UsageError under `onRedelivery: append`, and InputRefused when the files give a tenth less than
+    Bronze holds of them; nothing is written then. With `run.force` a table that was lost is made from the files
+    that lie there; the ledger then says of all others that Bronze holds nothing of them.
+    """
+    folder = run.settings.landing(contract.landing.folder)
+    landing.require_folder(folder)
+    stored = require_agreement(contract, run.settings, forced=run.force)
+    lost = ledger.last_loaded_id(run.settings, contract.dataset) > stored
+    if contract.bronze.on_redelivery is Redelivery.APPEND and not lost:
+        raise UsageError(
+            f"bronze of {contract.dataset}: under onRedelivery: append Bronze keeps deliveries that no longer lie in the landing folder, "
+            "so it cannot be made again from it. Nothing was read."
+        )
     create(spark, contract, run)
     ingest = _begin(contract, run, stored)
-    names = streams.read_file_names(spark, ingest.folder, landing.name_filter(contract.landing), run.settings.max_files_per_batch)
-    streams.run_available(names, _discovered(ingest), run.settings.checkpoint("bronze", contract.dataset), run.stop)
-    _sweep(spark, ingest)
-    _archive(ingest)
+    if lost:
+        _give_up(ingest)
+    else:
+        _read_again(spark, ingest)
+    _take_in(spark, ingest)
 
 
 def create(spark: SparkSession, contract: Contract, run: Run) -> None:
@@ -83,22 +106,80 @@ def create(spark: SparkSession, contract: Contract, run: Run) -> None:
     tables.add_columns(spark, table, [(c.name, "STRING") for c in contract.bronze.columns])
 
 
-def _require_agreement(contract: Contract, run: Run) -> int:
-    """The last ingest that table and ledger both know to be committed. Raises DamagedState when one lacks what the other has."""
-    settings, dataset = run.settings, contract.dataset
+def _take_in(spark: SparkSession, ingest: _Ingest) -> None:
+    contract, run = ingest.contract, ingest.run
+    names = streams.read_file_names(spark, ingest.folder, landing.name_filter(contract.landing), run.settings.max_files_per_batch)
+    streams.run_available(names, _discovered(ingest), run.settings.checkpoint("bronze", contract.dataset), run.stop)
+    _sweep(spark, ingest)
+    _archive(ingest)
+
+
+def _give_up(ingest: _Ingest) -> None:
+    """Of a table that was lost or is an older one: keep in the ledger what it holds, and read every file that lies there."""
+    table = ingest.run.settings.table(ingest.contract.bronze_table)
+    held = {row["_file"]: row for row in ledger.query({"bronze": table}, _HELD)}
+    none = {"rows": 0, "malformed": 0}
+    new_id = ingest.next_id()
+    rows = [
+        replace(
+            state.loaded, status=Status.REPEAT, reason="the Bronze table was lost", sha256=None, ingest_id=new_id, decided_at=ledger.now(),
+            rows=held.get(path, none)["rows"], malformed_rows=held.get(path, none)["malformed"],
+        )
+        for path, state in ingest.states.items() if state.loaded
+    ]  # fmt: skip
+    ledger.append_files(ingest.run.settings, rows, (f"files:{ingest.contract.dataset}:decision", new_id))
+    _note(ingest, rows)
+
+
+def _read_again(spark: SparkSession, ingest: _Ingest) -> None:
+    """Replace the rows of every ingested file that still lies there, and of files that the ledger does not know, in one commit."""
+    contract, settings = ingest.contract, ingest.run.settings
+    paths = [e.path for e in ingest.compare(landing.list_folder(ingest.folder)).ingested]
+    probed = probe.probe_all(ingest.folder, paths, contract.landing, contract.bronze.columns, settings.probe_threads)
+    new_id = ingest.next_id()
+    _decide(ingest, [_refused(ingest, new_id, found) for found in probed if isinstance(found, Refusal)])
+    files, rows = _counted(spark, ingest, [found for found in probed if not isinstance(found, Refusal)])
+    if files:
+        held = sum(state.loaded.rows or 0 for f in files if (state := ingest.states[f.path]).loaded)
+        require_rows(ingest.run, "bronze", contract.dataset, contract.bronze_table, held, rows)
+        there = ledger.query({"bronze": settings.table(contract.bronze_table)}, "SELECT DISTINCT _file FROM bronze")
+        _load(spark, ingest, files, in_place=True, unknown={row["_file"] for row in there} - ingest.states.keys())
+
+
+def _counted(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts]) -> tuple[Sequence[Facts], int]:
+    """The files that Spark can read, and their rows; the others are rejected."""
+    try:
+        return files, reading.read(spark, ingest.contract, ingest.folder, files, 0).count()
+    except (PySparkException, Py4JJavaError):
+        readable = _without_unreadable(spark, ingest, files)
+        if len(readable) == len(files):
+            raise  # not the fault of a file
+        return _counted(spark, ingest, readable)
+
+
+def require_agreement(contract: Contract, settings: Settings, *, forced: bool = False) -> int:
+    """The last ingest that table and ledger both know to be committed.
+
+    Raises DamagedState when one lacks what the other has; forced: only when files would be read twice.
+    """
+    dataset, stored = contract.dataset, _stored(contract, settings)
     known, loaded = ledger.last_ingest_id(settings, dataset), ledger.last_loaded_id(settings, dataset)
-    stored = ledger.transaction_version(settings.table(contract.bronze_table), pending.bronze_app(dataset))
     if stored > known:
         raise DamagedState(
             f"data/{contract.bronze_table} holds ingest {stored}, the ledger knows only {known}: files would be read twice. "
             "Nothing was read. Restore data/ledger from the backup that belongs to the tables."
         )
-    if loaded > stored:
+    if loaded > stored and not forced:
         raise DamagedState(
             f"data/{contract.bronze_table} lacks ingest {loaded}, which the ledger has: it was removed, or an older state of it was "
-            "restored. Nothing was read. Restore the table from the backup that belongs to data/ledger."
+            "restored. Nothing was read. Restore the table from the backup that belongs to data/ledger; or make it from the files that "
+            f"still lie in the landing folder, without those that do not: `streaming-jobs rebuild bronze {dataset} --force`."
         )
     return stored
+
+
+def _stored(contract: Contract, settings: Settings) -> int:
+    return ledger.transaction_version(settings.table(contract.bronze_table), pending.bronze_app(contract.dataset))
 
 
 def _begin(contract: Contract, run: Run, stored: int) -> _Ingest:
@@ -230,8 +311,11 @@ def _gives_way(contract: Contract, state: FileState) -> bool:
     return state.loaded is not None and not (contract.bronze.on_redelivery is Redelivery.APPEND and state.loaded.sha256)
 
 
-def _load(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], *, in_place: bool) -> None:
-    """Write files to Bronze in one commit. A file that Spark cannot read is rejected, the others go in."""
+def _load(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], *, in_place: bool, unknown: Collection[str] = ()) -> None:
+    """Write files to Bronze in one commit. A file that Spark cannot read is rejected, the others go in.
+
+    in_place: instead of the rows that Bronze holds of them, and of `unknown` files.
+    """
     contract, run, clock = ingest.contract, ingest.run, Clock()
     table, new_id = run.settings.table(contract.bronze_table), ingest.next_id()
     intents = [_facts_row(ingest, new_id, f, Status.READING, None) for f in files]
@@ -241,33 +325,36 @@ def _load(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], *, in_pl
     try:
         rows = reading.read(spark, contract, ingest.folder, files, new_id)
         if in_place:
-            tables.replace(rows, table, _replaced(ingest, files, new_id), txn)
+            tables.replace(rows, table, _replaced(ingest, [*(f.path for f in files), *unknown], new_id), txn)
         elif any(f.header for f in files):
             tables.append(rows, table, txn)
     except (PySparkException, Py4JJavaError):
-        unreadable = dict(reading.unreadable(spark, contract, ingest.folder, files))
-        if not unreadable:
+        readable = _without_unreadable(spark, ingest, files)
+        if len(readable) == len(files):
             raise  # not the fault of a file
-        refusals = [
-            _refused(ingest, new_id, Refusal(f.path, unreadable[f.path], f.size, f.modified_at, f.sha256))
-            for f in files if f.path in unreadable
-        ]  # fmt: skip
-        _decide(ingest, refusals)
-        readable = [f for f in files if f.path not in unreadable]
         if readable:
-            _load(spark, ingest, readable, in_place=in_place)
+            _load(spark, ingest, readable, in_place=in_place, unknown=unknown)
         return
     hit("bronze.committed")
     decided = _confirm(contract, run, ingest.folder, ingest.states, intents, clock, ingest.batch_id)
     _note(ingest, decided)
 
 
-def _replaced(ingest: _Ingest, files: Sequence[Facts], new_id: int) -> str:
+def _without_unreadable(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts]) -> list[Facts]:
+    """Reject the files that Spark cannot read; returns the others."""
+    unreadable = dict(reading.unreadable(spark, ingest.contract, ingest.folder, files))
+    new_id = ingest.next_id()
+    refused = [Refusal(f.path, unreadable[f.path], f.size, f.modified_at, f.sha256) for f in files if f.path in unreadable]
+    _decide(ingest, [_refused(ingest, new_id, refusal) for refusal in refused])
+    return [f for f in files if f.path not in unreadable]
+
+
+def _replaced(ingest: _Ingest, paths: Sequence[str], new_id: int) -> str:
     """SQL for the rows that give way: those of the files; under `append` only those of each file's last, uncertain delivery."""
-    of_files = sqltext.any_of("`_file`", [f.path for f in files])
+    of_files = sqltext.any_of("`_file`", paths)
     if ingest.contract.bronze.on_redelivery is not Redelivery.APPEND:
         return of_files
-    uncertain = {state.loaded.ingest_id for f in files if (state := ingest.states[f.path]).loaded}
+    uncertain = {state.loaded.ingest_id for path in paths if (state := ingest.states[path]).loaded}
     # The new rows have to match as well.
     return f"{of_files} AND {sqltext.any_of('`_ingest_id`', {*uncertain, new_id})}"
 
@@ -324,6 +411,7 @@ def _confirm(
     return decided
 
 
+_HELD = "SELECT _file, count(*) AS rows, count(_malformed) AS malformed FROM bronze GROUP BY _file"
 _LOADED = """
 SELECT _file, count(*) AS rows, count(_malformed) AS malformed, max(_row) AS last,
        CAST(arrow_cast(min(_file_modified_at), 'Timestamp(Millisecond, None)') AS BIGINT) AS oldest,
@@ -363,7 +451,8 @@ def _refused(ingest: _Ingest, new_id: int, refusal: Refusal) -> FileRow:
 
 
 def _gone(ingest: _Ingest, new_id: int, path: str) -> FileRow:
-    rows = "its rows stay" if ingest.states[path].loaded else "nothing of it was read"
+    loaded = ingest.states[path].loaded
+    rows = "its rows stay" if loaded and loaded.rows else "Bronze holds nothing of it"
     return FileRow(
         ingest.contract.dataset, path, None, None, None, Status.MISSING, f"no longer in the landing folder; {rows}",
         None, None, None, None, None, new_id, None, ledger.now(),

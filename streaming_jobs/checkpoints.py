@@ -29,13 +29,21 @@ def is_outdated(checkpoint: Path, table: Path) -> bool:
     A change of columns ends a stream over the change feed, and one that drops a column never lets it pass.
     """
     newest, source = _newest(checkpoint / "offsets"), DeltaTable(str(table))
-    if newest is None:
-        return False
+    if newest is None or is_of_another(checkpoint, table):
+        return newest is not None
     try:
         offset = _offset(checkpoint, newest)
         first = offset["reservoirVersion"] + (offset["index"] >= 0)
-        anew = any("metaData" in action for version in range(first, source.version() + 1) for action in _actions(table, version))
-        return bool(offset["reservoirId"] != str(source.metadata().id) or anew)
+        return any("metaData" in action for version in range(first, source.version() + 1) for action in _actions(table, version))
+    except _UNREADABLE:
+        return False
+
+
+def is_of_another(checkpoint: Path, table: Path) -> bool:
+    """True when the stream surely read another table: this one was made anew under its name."""
+    newest = _newest(checkpoint / "offsets")
+    try:
+        return newest is not None and bool(_offset(checkpoint, newest)["reservoirId"] != str(DeltaTable(str(table)).metadata().id))
     except _UNREADABLE:
         return False
 

@@ -25,3 +25,10 @@ def is_built(gold: Gold, contract: Contract, table: Path) -> bool:
         return False
     first = DeltaTable(str(table)).schema().fields[0]
     return bool(first.metadata.get(KEY) == fingerprint(gold, contract))
+
+
+def forget(table: Path) -> None:
+    """Let the table count as not built."""
+    first = DeltaTable(str(table)).schema().fields[0]
+    if first.metadata.get(KEY):
+        DeltaTable(str(table)).alter.set_column_metadata(first.name, {KEY: ""})

@@ -10,25 +10,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from pyspark.sql import DataFrame, Row, SparkSession
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import checkpoints, definition, sqltext, streams, tables
+from streaming_jobs import checkpoints, definition, small, sqltext, streams, tables
 from streaming_jobs.contract import Contract, Gold, GoldColumn
+from streaming_jobs.errors import UsageError
 from streaming_jobs.failpoints import hit
-from streaming_jobs.run import Clock, Run, record
+from streaming_jobs.run import Clock, Run, record, require_rows
+from streaming_jobs.settings import Settings
 from streaming_jobs.tables import Txn
 
-_MAX_UNITS = 1000  # more touched units than this: the whole table, not a longer predicate
+MAX_UNITS = 1000  # more touched units than this: the whole table, not a longer predicate
+_ROWS, _MATCHES = "_ rows", "_ matches"  # names that no column of a contract has
+
+_Failed = dict[str, str]
+"""Gold tables whose SQL failed -> why."""
 
 
 def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     """Apply every change of Silver that Gold has not seen, then return. Without a Silver table: nothing.
 
     A Gold table that is new in the contract, or whose definition changed, is built from all of Silver;
-    the others stay as they are.
+    the others stay as they are. Raises UsageError when the SQL of a table fails on the rows there are;
+    that table, and those made from it, stay as they were, the others are up to date.
     """
     silver = run.settings.table(contract.silver_table)
     if not tables.exists(silver):
@@ -38,9 +47,33 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     checkpoint = run.settings.checkpoint("gold", contract.dataset)
     if checkpoints.is_outdated(checkpoint, silver):
         checkpoints.discard(checkpoint)
-    streams.run_available(streams.read_changes(spark, silver), apply_changes(contract, run), checkpoint, run.stop)
+    failed: _Failed = {}
+    streams.run_available(streams.read_changes(spark, silver), apply_changes(contract, run, failed), checkpoint, run.stop)
     # A stream that starts over an empty Silver has no batch at all, and Gold may hold groups of before.
-    _build(spark, contract, run, every=checkpoints.is_new(checkpoint))
+    _build(spark, contract, run, failed, every=checkpoints.is_new(checkpoint))
+    if failed:
+        why = " ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise UsageError(
+            f"gold of {contract.dataset}: {why} What failed stayed as it was, the other Gold tables are up to date. Correct "
+            f"{contract.file.name} or the rows, then run `streaming-jobs gold {contract.dataset}`."
+        )
+
+
+def rebuild(spark: SparkSession, contract: Contract, run: Run) -> None:
+    """Every Gold table again from all of Silver; a table that is right already is not written.
+
+    Raises InputRefused, and writes nothing, when a table would lose more than a tenth of its groups.
+    """
+    silver = run.settings.table(contract.silver_table)
+    if not tables.exists(silver):
+        return
+    for gold in contract.gold:
+        if not run.force and _is_built(gold, contract, run):
+            held, fresh = tables.rows(run.settings.table(gold.path)), aggregate(source(spark, gold, contract, run.settings), gold).count()
+            require_rows(run, "gold", contract.dataset, gold.path, held, fresh)
+    # The first batch of a new stream is Silver as it is, and computes every table whole.
+    checkpoints.discard(run.settings.checkpoint("gold", contract.dataset))
+    start(spark, contract, run)
 
 
 def create(gold: Gold, run: Run) -> None:
@@ -53,29 +86,34 @@ def create(gold: Gold, run: Run) -> None:
     )
 
 
-def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
-    """The batch function: changes of Silver -> every Gold table they touch."""
+def apply_changes(contract: Contract, run: Run, failed: _Failed) -> streams.BatchFunction:
+    """The batch function: changes of Silver -> every Gold table they touch. failed: told of tables whose SQL fails."""
 
     def apply(batch: DataFrame, batch_id: int) -> None:
         clock, query = Clock(), streams.query_id(batch.sparkSession)
-        changes = batch.persist()
-        try:
-            rows = changes.count()
-            if not rows and batch_id > 0:
-                return
-            gone = 0
-            for gold in contract.gold:
-                # The first batch of a stream is Silver as it is: it cannot name groups that went away before.
-                whole = batch_id == 0 or gold.source is not None or not definition.is_built(gold, contract, run.settings.table(gold.path))
-                units = None if whole else _touched(changes, gold, contract)
-                gone += _bring_up_to_date(batch.sparkSession, gold, units, contract, run, Txn(f"gold:{gold.name}:{query}", batch_id))
-                hit("gold.replaced")
-        finally:
-            changes.unpersist()
+        # The first batch of a stream is Silver as it is: it cannot name groups that went away before.
+        partly = [] if batch_id == 0 else [g for g in contract.gold if g.source is None and _is_built(g, contract, run)]
+        rows, touched = _touched(batch, partly, contract)
+        if not rows and batch_id > 0:
+            return
+        gone = 0
+        failed.clear()  # what failed before is not built, and so is computed whole here
+        for gold in contract.gold:
+            txn = Txn(f"gold:{gold.name}:{query}", batch_id)
+            gone += _alone(batch.sparkSession, gold, touched.get(gold.name), contract, run, txn, failed)
+            hit("gold.replaced")
         _record(run, clock, contract, (f"runs:gold:{contract.dataset}:{query}", batch_id), batch_id, rows, gone)
         hit("gold.recorded")
 
     return apply
+
+
+def source(spark: SparkSession, gold: Gold, contract: Contract, settings: Settings) -> DataFrame:
+    """The rows that a Gold table is made of: Silver, or another Gold table."""
+    if gold.source is None:
+        return tables.read(spark, settings.table(contract.silver_table))
+    table = settings.table(next(g.path for g in contract.gold if g.name == gold.source))
+    return small.frame(spark, table) if small.fits(table) else tables.read(spark, table)
 
 
 def aggregate(rows: DataFrame, gold: Gold) -> DataFrame:
@@ -85,42 +123,78 @@ def aggregate(rows: DataFrame, gold: Gold) -> DataFrame:
     return groups.agg(*(F.expr(_value(c)).alias(c.name) for c in gold.aggregates))
 
 
-def _build(spark: SparkSession, contract: Contract, run: Run, *, every: bool) -> None:
+def _alone(spark: SparkSession, gold: Gold, units: pa.Table | None, contract: Contract, run: Run, txn: Txn | None, failed: _Failed) -> int:
+    """As `_bring_up_to_date`, but SQL that fails on a row is this table's failure, and of those made from it, alone.
+
+    Such a table counts as not built: the next run computes it whole, whether or not Silver changed.
+    """
+    try:
+        if gold.source not in failed:
+            return _bring_up_to_date(spark, gold, units, contract, run, txn)
+        failed[gold.name] = f"its source {gold.source} is not up to date."
+    except PySparkException as error:
+        if not _is_of_data(error):
+            raise
+        failed[gold.name] = str(error).splitlines()[0].split(" SQLSTATE")[0]
+    definition.forget(run.settings.table(gold.path))
+    return 0
+
+
+def _is_of_data(error: PySparkException) -> bool:
+    """True for SQLSTATE class 22: overflow, division by zero, a cast that fails."""
+    return (error.getSqlState() or "").startswith("22")
+
+
+def _build(spark: SparkSession, contract: Contract, run: Run, failed: _Failed, *, every: bool) -> None:
     """Build the tables that no batch has built, because Silver did not change since the contract did; or every table."""
     for gold in contract.gold:
         table = run.settings.table(gold.path)
-        if definition.is_built(gold, contract, table) and not every:
+        if gold.name in failed or (_is_built(gold, contract, run) and not every):
             continue
         run.stop.check()
         clock, before = Clock(), tables.version(table)
-        gone = _bring_up_to_date(spark, gold, None, contract, run, None)
-        if tables.version(table) > before:
+        gone = _alone(spark, gold, None, contract, run, None, failed)
+        if tables.version(table) > before and gold.name not in failed:
             _record(run, clock, contract, (f"runs:gold:{contract.dataset}:{gold.name}:{run.run_id}", 0), None, 0, gone)
 
 
-def _bring_up_to_date(spark: SparkSession, gold: Gold, units: Sequence[Row] | None, contract: Contract, run: Run, txn: Txn | None) -> int:
+def _is_built(gold: Gold, contract: Contract, run: Run) -> bool:
+    return definition.is_built(gold, contract, run.settings.table(gold.path))
+
+
+def _bring_up_to_date(spark: SparkSession, gold: Gold, units: pa.Table | None, contract: Contract, run: Run, txn: Txn | None) -> int:
     """Compute the groups of `units` again (None: all) and write the table if they differ; returns how many groups went away."""
-    table = run.settings.table(gold.path)
-    source, present = tables.read(spark, _source(gold, contract, run)), tables.read(spark, table)
+    if units is not None and not units.num_rows:
+        return 0
+    table, rows = run.settings.table(gold.path), source(spark, gold, contract, run.settings)
     if units is not None:
-        if not units:
-            return 0
-        source = source.where(_covers(units, {c.name: _value(c) for c in gold.grain}))
-        replaced = _covers(units, {c.name: sqltext.quoted(c.name) for c in gold.grain})
-        present = present.where(replaced)
-    fresh = aggregate(source, gold).coalesce(1).persist()
+        rows = rows.where(_covers(units, {c.name: _value(c) for c in gold.grain}))
+    fresh, built = aggregate(rows, gold), _is_built(gold, contract, run)
+    if built and small.fits(table):
+        groups = fresh.limit(small.MAX_ROWS + 1).toArrow()
+        if groups.num_rows <= small.MAX_ROWS:
+            return small.replace(groups, table, [c.name for c in gold.grain], units)
+    fresh = fresh.coalesce(1).persist()
     try:
-        built = definition.is_built(gold, contract, table)
-        difference = _compare(fresh, present, gold) if built else _Difference(groups=1, gone=0)
-        if not difference.groups:
-            return 0
-        if units is None or txn is None:
-            tables.overwrite(_marked(fresh, gold, contract), table)
-        else:
-            tables.replace(fresh, table, replaced, txn)
-        return difference.gone
+        return _write(fresh, gold, units, contract, run, txn, built=built)
     finally:
         fresh.unpersist()
+
+
+def _write(fresh: DataFrame, gold: Gold, units: pa.Table | None, contract: Contract, run: Run, txn: Txn | None, *, built: bool) -> int:
+    """Through Spark: a table of any size, or one whose definition is to be written with it."""
+    table = run.settings.table(gold.path)
+    fresh.count()  # so that SQL that fails does so here, and not inside a write
+    present = tables.read(fresh.sparkSession, table)
+    replaced = None if units is None else _covers(units, {c.name: sqltext.quoted(c.name) for c in gold.grain})
+    difference = _compare(fresh, present.where(replaced) if replaced else present, gold) if built else _Difference(groups=1, gone=0)
+    if not difference.groups:
+        return 0
+    if replaced is None or txn is None:
+        tables.overwrite(_marked(fresh, gold, contract), table)
+    else:
+        tables.replace(fresh, table, replaced, txn)
+    return difference.gone
 
 
 @dataclass(frozen=True)
@@ -144,11 +218,40 @@ def _compare(fresh: DataFrame, present: DataFrame, gold: Gold) -> _Difference:
     return _Difference(found[0], found[1])
 
 
-def _touched(changes: DataFrame, gold: Gold, contract: Contract) -> Sequence[Row] | None:
-    """The distinct units that changed rows belong to, or belonged to; None: too many to name."""
-    rows = changes.where(gold.where) if gold.where else changes
-    units = rows.select(*(F.expr(_value(c)).alias(c.name) for c in _unit(gold, contract))).distinct().limit(_MAX_UNITS + 1).collect()
-    return None if len(units) > _MAX_UNITS else units
+def _touched(changes: DataFrame, golds: Sequence[Gold], contract: Contract) -> tuple[int, dict[str, pa.Table | None]]:
+    """How many rows changed, and for each table the distinct units that they belong to, or belonged to.
+
+    None: too many to name. Tables with the same unit share one pass.
+    """
+    sharing: dict[tuple[tuple[GoldColumn, ...], str | None], list[str]] = {}
+    for gold in golds:
+        sharing.setdefault((_unit(gold, contract), gold.where), []).append(gold.name)
+    counted: int | None = None
+    found: dict[str, pa.Table | None] = {}
+    if len(sharing) > 1:
+        changes = changes.persist()
+    try:
+        for (unit, where), names in sharing.items():
+            of_unit = [F.expr(_value(c)).alias(c.name) for c in unit]
+            matches = F.count_if(F.expr(where)) if where else F.count(F.lit(1))
+            groups = changes.groupBy(*of_unit).agg(F.count(F.lit(1)).alias(_ROWS), matches.alias(_MATCHES))
+            units = _named(groups)
+            if units is not None and units.num_rows <= MAX_UNITS:
+                counted = sum(units[_ROWS].to_pylist())
+                found |= dict.fromkeys(names, units.filter(pc.greater(units[_MATCHES], 0)).drop_columns([_ROWS, _MATCHES]))
+        return changes.count() if counted is None else counted, found
+    finally:
+        changes.unpersist()
+
+
+def _named(groups: DataFrame) -> pa.Table | None:
+    """None: their SQL fails on a row, which the table itself will report."""
+    try:
+        return groups.limit(MAX_UNITS + 1).toArrow()
+    except PySparkException as error:
+        if not _is_of_data(error):
+            raise
+        return None
 
 
 def _unit(gold: Gold, contract: Contract) -> tuple[GoldColumn, ...]:
@@ -158,16 +261,9 @@ def _unit(gold: Gold, contract: Contract) -> tuple[GoldColumn, ...]:
     return by_partition or gold.grain
 
 
-def _covers(units: Sequence[Row], expressions: dict[str, str]) -> str:
+def _covers(units: pa.Table, expressions: dict[str, str]) -> str:
     """SQL predicate that holds for every unit. It may hold for more groups; those are computed again as well."""
-    names = units[0].asDict()
-    return " AND ".join(sqltext.any_of(expressions[name], {unit[name] for unit in units}) for name in names)
-
-
-def _source(gold: Gold, contract: Contract, run: Run) -> Path:
-    if gold.source is None:
-        return run.settings.table(contract.silver_table)
-    return run.settings.table(next(g.path for g in contract.gold if g.name == gold.source))
+    return " AND ".join(sqltext.any_of(expressions[name], set(units[name].to_pylist())) for name in units.column_names)
 
 
 def _marked(rows: DataFrame, gold: Gold, contract: Contract) -> DataFrame:

@@ -68,7 +68,7 @@ def of_gold(contract: Contract, settings: Settings) -> Pending:
     """Compare Gold's stream with Silver, and the tables with their definitions."""
     unbuilt = [g.name for g in contract.gold if not definition.is_built(g, contract, settings.table(g.path))]
     exists = DeltaTable.is_deltatable(str(settings.table(contract.silver_table)))
-    reasons = [f"{name} is new or defined anew" for name in unbuilt] if exists else []
+    reasons = [f"{name} is not built as its contract says" for name in unbuilt] if exists else []
     return _of_stream("gold", contract, contract.silver_table, reasons, settings)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from streaming_jobs import ledger
-from streaming_jobs.errors import DamagedState
+from streaming_jobs.errors import DamagedState, InputRefused
 from streaming_jobs.ledger import FileRow, RunRow
 from streaming_jobs.settings import Settings
 from streaming_jobs.stop import Stop
@@ -35,7 +35,21 @@ class Run:
     notify: Callable[[Note], None]
     stop: Stop = field(default_factory=Stop)
     accept_quality: bool = False
+    force: bool = False  # a rebuild may lose rows
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+_MAX_LOSS = 0.1  # of a table's rows, by a rebuild that nobody forced
+
+
+def require_rows(run: Run, layer: str, dataset: str, table: str, held: int, fresh: int) -> None:
+    """Raise InputRefused when a table that is made again would lose more than a tenth of its rows; before anything is written."""
+    if run.force or fresh >= held * (1 - _MAX_LOSS):
+        return
+    raise InputRefused(
+        f"data/{table}: made again it would have {fresh} rows instead of {held}. Nothing was written. If that is right: "
+        f"`streaming-jobs rebuild {layer} {dataset} --force`; if not, something is missing from what it is made of."
+    )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkRuntimeError
 from pyspark.java_gateway import launch_gateway
+from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from streaming_jobs import jars
@@ -110,6 +111,9 @@ def start(
             raise SetupError(f"Spark did not start; nothing was read or written. The reason is at the end of {noise}.") from None
     SparkContext._ensure_initialized(gateway=gateway)
     spark = SparkSession.builder.config(conf=conf).getOrCreate()
+    # They write a failure to stderr that is reported by us.
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        PySparkLogger.getLogger(name).disabled = True
     # Importing it registers the conversion of Delta's conflict errors; without it they are bare Py4JJavaErrors.
     import delta.exceptions  # noqa: F401
 

@@ -26,7 +26,7 @@ from streaming_jobs.errors import InputRefused
 from streaming_jobs.failpoints import hit
 from streaming_jobs.rules import versions
 from streaming_jobs.rules.judgement import REASONS, judge
-from streaming_jobs.run import Clock, Run, Warned, record
+from streaming_jobs.run import Clock, Run, Warned, record, require_rows
 from streaming_jobs.tables import Txn
 
 _FEW_ROWS = 200_000  # up to here one output file is as fast as several
@@ -42,29 +42,36 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     a column that was merely added is no such case: Silver is recomputed for it.
     """
     anew = meaning.require_same(contract, run.settings.table(contract.silver_table))
-    _follow(spark, contract, run, anew=anew)
+    _follow(spark, contract, run, anew=anew, guarded=False)
 
 
 def rebuild(spark: SparkSession, contract: Contract, run: Run) -> None:
-    """Silver and quarantine again from all of Bronze, as the contract is now. Raises InputRefused as `start` does."""
-    _follow(spark, contract, run, anew=True)
+    """Silver and quarantine again from all of Bronze, as the contract is now.
+
+    Raises InputRefused, and writes nothing, as `start` does or when Silver would lose more than a tenth of its rows.
+    """
+    _follow(spark, contract, run, anew=True, guarded=True)
 
 
-def _follow(spark: SparkSession, contract: Contract, run: Run, *, anew: bool) -> None:
+def _follow(spark: SparkSession, contract: Contract, run: Run, *, anew: bool, guarded: bool) -> None:
     settings = run.settings
     bronze = settings.table(contract.bronze_table)
     if not tables.exists(bronze):
         return
     checkpoint = settings.checkpoint("silver", contract.dataset)
     held = [settings.table(name) for name in (contract.silver_table, contract.quarantine_table)]
-    if not all(tables.exists(table) for table in held):
+    if not all(tables.exists(table) for table in held) or checkpoints.is_of_another(checkpoint, bronze):
         # Before they are created: a table that was lost lacks what the stream has passed.
         checkpoints.discard(checkpoint)
     create(spark, contract, run)
+    since = None
     # A stream that starts over begins with Bronze as it is and cannot say what went away before.
     if anew or (checkpoints.is_new(checkpoint) and not all(tables.read(spark, table).isEmpty() for table in held)):
-        recompute(spark, contract, run)
-    streams.run_available(streams.read_changes(spark, bronze), apply_changes(contract, run), checkpoint, run.stop)
+        since = tables.version(bronze)
+        recompute(spark, contract, run, since, guarded=guarded)
+        # What the old stream still had before it is in the tables; it might not even be able to read it any more.
+        checkpoints.discard(checkpoint)
+    streams.run_available(streams.read_changes(spark, bronze, since), apply_changes(contract, run), checkpoint, run.stop)
 
 
 def create(spark: SparkSession, contract: Contract, run: Run) -> None:
@@ -126,31 +133,35 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
     return apply
 
 
-def recompute(spark: SparkSession, contract: Contract, run: Run) -> None:
-    """Silver and quarantine from all of Bronze, each in one commit. Readers see the old table or the new one.
+def recompute(spark: SparkSession, contract: Contract, run: Run, version: int, *, guarded: bool) -> None:
+    """Silver and quarantine from all of Bronze at a version, each in one commit. Readers see the old table or the new one.
 
-    Raises InputRefused when more of Bronze than `maxQuarantinedShare` would be refused; nothing is written then.
+    Raises InputRefused, and writes nothing, when more of Bronze than `maxQuarantinedShare` would be refused, or, guarded,
+    when Silver would lose more than a tenth of its rows.
     """
     settings, clock = run.settings, Clock()
     silver, quarantine = settings.table(contract.silver_table), settings.table(contract.quarantine_table)
-    bronze = tables.read(spark, settings.table(contract.bronze_table))
-    judged = judge(bronze, contract)
-    if contract.silver.max_quarantined_share is not None and not run.accept_quality:
-        counts = judged.agg(F.count(F.lit(1)), F.count_if(_is_refused())).first()
-        assert counts is not None  # an aggregate without groups is one row
-        _require_share(judged, counts[1], counts[0], contract)
+    judged = judge(tables.read(spark, settings.table(contract.bronze_table), version), contract)
+    keys = F.struct(*map(sqltext.quoted, contract.silver.keys))
+    counts = judged.agg(F.count(F.lit(1)), F.count_if(_is_refused()), F.count_distinct(F.when(~_is_refused(), keys))).first()
+    assert counts is not None  # an aggregate without groups is one row
+    rows, refused, accepted = counts
+    if not run.accept_quality:
+        _require_share(judged, refused, rows, contract)
+    if guarded:
+        require_rows(run, "silver", contract.dataset, contract.silver_table, tables.rows(silver), accepted)
     winners, rejected = _both(judged, contract)
     tables.overwrite(rejected, quarantine)
     hit("silver.quarantined")
     tables.overwrite(winners, silver, partitioned_by=contract.silver.partitioned_by)
     hit("silver.merged")
     meaning.keep(contract, silver)
-    rows, accepted, refused = bronze.count(), tables.read(spark, silver).count(), tables.read(spark, quarantine).count()
     record(
         run, clock, layer="silver", dataset=contract.dataset, txn=(f"runs:silver:{contract.dataset}:rebuild:{run.run_id}", 0),
         batch_id=None, rows_in=rows, accepted=accepted, superseded=rows - accepted - refused, quarantined=refused,
         table_version=tables.version(silver),
     )  # fmt: skip
+    hit("silver.recorded")
 
 
 def expected(bronze: DataFrame, contract: Contract) -> tuple[DataFrame, DataFrame]:
@@ -173,7 +184,7 @@ def replay(spark: SparkSession, contract: Contract, run: Run) -> None:
     if not tables.exists(silver) or not tables.exists(quarantine):
         return
     if not meaning.can_be_replayed(meaning.changed(contract, silver)) and meaning.require_same(contract, silver):
-        recompute(spark, contract, run)
+        recompute(spark, contract, run, tables.version(settings.table(contract.bronze_table)), guarded=False)
         return
     create(spark, contract, run)
     held = tables.read(spark, quarantine)

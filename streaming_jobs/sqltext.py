@@ -27,8 +27,12 @@ def literal(value: Any) -> str:
             return f"TIMESTAMP'{value.isoformat(sep=' ')}'"
         case date():
             return f"DATE'{value.isoformat()}'"
-        case int() | Decimal():
+        case int():
             return str(value)
+        case Decimal():
+            return f"{value:f}"  # with an exponent it would be a DOUBLE
+        case bytes() | bytearray():
+            return f"X'{value.hex()}'"
         case float():
             return f"CAST('{value!r}' AS DOUBLE)"
         case _:

@@ -39,9 +39,13 @@ def read_file_names(spark: SparkSession, folder: Path, name_filter: str, max_fil
     )
 
 
-def read_changes(spark: SparkSession, table: Path) -> DataFrame:
-    """Stream of a table's change feed. The first batch of a new checkpoint is the table as it is, as inserts."""
-    return spark.readStream.format("delta").option("readChangeFeed", "true").load(str(table))
+def read_changes(spark: SparkSession, table: Path, since: int | None = None) -> DataFrame:
+    """Stream of a table's change feed.
+
+    since: the version whose changes come first under a new checkpoint; None: the table as it is, as inserts.
+    """
+    reader = spark.readStream.format("delta").option("readChangeFeed", "true")
+    return (reader if since is None else reader.option("startingVersion", since)).load(str(table))
 
 
 def run_available(rows: DataFrame, batch: BatchFunction, checkpoint: Path, stop: Stop) -> None:

@@ -84,8 +84,15 @@ def version(table: Path) -> int:
     return DeltaTable(str(table)).version()
 
 
-def read(spark: SparkSession, table: Path) -> DataFrame:
-    return spark.read.format("delta").load(str(table))
+def rows(table: Path) -> int:
+    """How many rows a table has, by the statistics of its files."""
+    return sum(DeltaTable(str(table)).get_add_actions(flatten=True).column("num_records").to_pylist())
+
+
+def read(spark: SparkSession, table: Path, at: int | None = None) -> DataFrame:
+    """The table as it is, or as it was at a version."""
+    reader = spark.read.format("delta")
+    return (reader if at is None else reader.option("versionAsOf", at)).load(str(table))
 
 
 def append(rows: DataFrame, table: Path, txn: Txn) -> None:

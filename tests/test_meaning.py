@@ -33,9 +33,9 @@ def silver_with(old: str, new: str, text: str = ORDERS) -> str:
     return f"{head}  - name: orders\n{tail.replace(old, new, 1)}"
 
 
-def redo(home: Home, step: Callable[..., None], *, accept_quality: bool = False) -> None:
+def redo(home: Home, step: Callable[..., None], *, accept_quality: bool = False, force: bool = False) -> None:
     (contract,) = home.contracts()
-    step(home.spark, contract, Run(home.settings, lambda _: None, accept_quality=accept_quality))
+    step(home.spark, contract, Run(home.settings, lambda _: None, accept_quality=accept_quality, force=force))
 
 
 def refusal(outcome: Outcome) -> str:
@@ -141,25 +141,11 @@ def test_a_change_of_meaning_is_refused_without_a_write_while_bronze_goes_on_and
     assert {t for t in after if after[t] != before[t]} == {"bronze/orders", "ledger/files", "ledger/runs"}
     with pytest.raises(UsageError, match=r"amount\.minimum"):
         redo(home, silver.replay)
-    redo(home, silver.rebuild)
+    redo(home, silver.rebuild, force=True)
     redo(home, gold.start)
     other_home.contract(text)
     assert_equal_silver(home, made_at_once(other_home, *ROWS))
     assert home.ok().notes == ()
-
-
-def test_a_rebuild_that_dies_is_finished_by_the_next(home: Home, other_home: Home) -> None:
-    home.land("a.csv", *ROWS)
-    home.ok("bronze", "silver")
-    text = silver_with("minimum: 0", "minimum: 2")
-    home.contract(text)
-    for name in ("silver.quarantined", "silver.merged"):
-        with crash_at(name):
-            redo(home, silver.rebuild)
-        refusal(home.run("silver"))
-    redo(home, silver.rebuild)
-    other_home.contract(text)
-    assert_equal_silver(home, made_at_once(other_home, *ROWS))
 
 
 def test_a_looser_rule_is_applied_by_a_replay_that_may_die_and_be_repeated(home: Home, other_home: Home) -> None:

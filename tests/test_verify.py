@@ -1,79 +1,97 @@
-"""Silver and quarantine are proved against Bronze, and every way in which they can be wrong is found."""
+"""Every layer is proved against the one above, and every way in which it can be wrong is found."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from streaming_jobs import silver, verify
+from streaming_jobs import bronze, gold, silver, verify
 from streaming_jobs.errors import UsageError
 from streaming_jobs.run import Run
 from streaming_jobs.verify import Finding
 from tests.conftest import ORDERS, Home
 
-ROWS = ("1,open,2026-01-01,1.00", "2,open,2026-01-01,2.00", "3,paid,2026-01-02,3.00", "bad,open,never,1.00", "worse,open")
+ROWS = (*(f"{n},open,2026-01-01,{n}.00" for n in range(1, 6)), "6,open,,", "bad,open,never,1.00", "worse,open", "worst,open,never,1.00")
 
 
-def proof(home: Home) -> verify.Proof:
+PROOFS = {"bronze": verify.of_bronze, "silver": verify.of_silver, "gold": verify.of_gold}
+
+
+def proof(home: Home, of: Callable[..., verify.Proof] = verify.of_silver) -> verify.Proof:
+    """What was found, without what was looked at."""
     (contract,) = home.contracts()
-    return verify.of_silver(home.spark, contract, home.settings, 20)
+    return replace(of(home.spark, contract, home.settings, 20), checked=())
 
 
 def sql(statement: str) -> Callable[[Home], object]:
     def run(home: Home) -> object:
-        names = {n: f"delta.`{home.settings.table(f'{n}/orders')}`" for n in ("silver", "quarantine")}
-        return home.spark.sql(statement.format(**names))
+        names = {n: f"delta.`{home.settings.table(f'{n}/orders')}`" for n in ("bronze", "silver", "quarantine")}
+        return home.spark.sql(statement.format(**names, gold=f"delta.`{home.settings.table('gold/by_state')}`"))
 
     return run
 
 
 def twice(home: Home) -> None:
     table = str(home.settings.table("silver/orders"))
-    write_deltalake(table, DeltaTable(table).to_pyarrow_table().slice(0, 1), mode="append")
+    rows = DeltaTable(table).to_pyarrow_table()
+    write_deltalake(table, rows.filter(pc.field("id") == "6"), mode="append")
 
 
-DAMAGE: dict[str, tuple[Callable[[Home], object], list[tuple[str, str, int, int]]]] = {
-    "a row lost": (sql("DELETE FROM {silver} WHERE id = '2'"), [("silver", "id=2", 0, 1)]),
-    "a value changed": (sql("UPDATE {silver} SET amount = 9 WHERE id = '2'"), [("silver", "id=2", 1, 1)]),
-    "a value turned NULL": (sql("UPDATE {silver} SET state = NULL WHERE id = '3'"), [("silver", "id=3", 1, 1)]),
-    "a row that bronze does not give": (
-        sql("INSERT INTO {silver} SELECT 'x', state, at, amount, _file, _row FROM {silver} LIMIT 1"), [("silver", "id=x", 1, 0)],
+DAMAGE = {
+    "bronze": (
+        (sql("UPDATE {bronze} SET amount = '7' WHERE id = '4' AND _file = 'a.csv'"), [("_file=a.csv, _row=4", 1, 1)]),
+        (sql("DELETE FROM {bronze} WHERE _file = 'b.csv' AND _row = 2"), [("_file=b.csv", 2, 3)]),
+        (
+            sql("INSERT INTO {bronze} BY NAME SELECT * EXCEPT (_file), 'x.csv' AS _file FROM {bronze} WHERE _file = 'c.csv'"),
+            [("_file=x.csv", 1, 0)],
+        ),
     ),
-    "another source of a row": (sql("UPDATE {silver} SET _row = 7 WHERE id = '1'"), [("silver", "id=1", 1, 1)]),
-    "a refused row lost": (sql("DELETE FROM {quarantine} WHERE id = 'bad'"), [("quarantine", "_file=a.csv, _row=4", 0, 1)]),
-    "a reason lost": (sql("UPDATE {quarantine} SET reasons = array() WHERE id = 'bad'"), [("quarantine", "_file=a.csv, _row=4", 1, 1)]),
-}  # fmt: skip
+    "silver": (
+        (sql("DELETE FROM {silver} WHERE id = '2'"), [("id=2", 0, 1)]),
+        (sql("UPDATE {silver} SET amount = 9 WHERE id = '3'"), [("id=3", 1, 1)]),
+        (sql("UPDATE {silver} SET state = NULL WHERE id = '4'"), [("id=4", 1, 1)]),
+        (sql("INSERT INTO {silver} SELECT 'x', state, at, amount, _file, _row FROM {silver} LIMIT 1"), [("id=x", 1, 0)]),
+        (sql("UPDATE {silver} SET _row = 7 WHERE id = '1'"), [("id=1", 1, 1)]),
+        (twice, [("id=6", 1, 0)]),
+        (sql("DELETE FROM {quarantine} WHERE id = 'bad'"), [("_file=a.csv, _row=7", 0, 1)]),
+        (sql("UPDATE {quarantine} SET reasons = array() WHERE id = 'worst'"), [("_file=a.csv, _row=9", 1, 1)]),
+    ),
+    "gold": (
+        (sql("UPDATE {gold} SET orders = 99 WHERE state = 'open'"), [("state=open", 1, 1)]),
+        (sql("DELETE FROM {gold} WHERE state = 'paid'"), [("state=paid", 0, 1)]),
+        (sql("INSERT INTO {gold} VALUES ('lost', 1, 1)"), [("state=lost", 1, 0)]),
+        (sql("INSERT INTO {gold} SELECT * FROM {gold} WHERE state = 'sent'"), [("state=sent", 2, 1)]),
+    ),
+}
 
 
 def test_tables_that_runs_made_are_proved_and_every_damage_is_found_and_repaired_by_a_rebuild(home: Home) -> None:
-    home.land("a.csv", *ROWS[:4], "5,open,,", at=1_767_600_000)
-    home.ok("bronze", "silver")
-    home.land("b.csv", "1,sent,2026-01-03,1.50", "x1,open,never,2.00")
+    home.land("a.csv", *ROWS[:5], at=1_767_600_000)
+    home.land("c.csv", "7,paid,2026-01-01,7.00", at=1_767_600_000)
+    home.ok()
+    home.land("b.csv", "1,sent,2026-01-03,1.50", "8,sent,2026-01-03,2.00", "x1,open,never,2.00")
     home.land("a.csv", *ROWS, at=1_767_600_001)
-    home.ok("bronze", "silver")
-    assert proof(home) == verify.Proof()
-    whole = {name: home.version(f"{name}/orders") for name in ("silver", "quarantine")}
-    for name, (damage, expected) in DAMAGE.items():
-        damage(home)
-        found = proof(home)
-        assert [(f.table.split("/")[0], f.key, f.held, f.expected) for f in found.findings] == expected, name
-        assert found.total == 1, name
-        table = expected[0][0]
-        DeltaTable(str(home.settings.table(f"{table}/orders"))).restore(whole[table])
-    for damage, _ in DAMAGE.values():
-        damage(home)
+    home.ok()
     (contract,) = home.contracts()
-    silver.rebuild(home.spark, contract, Run(home.settings, lambda _: None))
-    assert proof(home) == verify.Proof()
-
-
-def test_a_key_held_twice_is_found(home: Home) -> None:
-    home.land("a.csv", "1,open,2026-01-01,1.00")
-    home.ok("bronze", "silver")
-    twice(home)
-    assert proof(home) == verify.Proof((Finding("orders", "silver/orders", "id=1", 1, 0),), 1)
+    (home.raw / "c.csv").unlink()
+    for of in PROOFS.values():
+        assert proof(home, of) == verify.Proof()
+    for layer in ("gold", "silver", "bronze"):  # each is proved against one that is still right
+        for damage, _ in DAMAGE[layer]:
+            damage(home)
+        found = proof(home, PROOFS[layer])
+        expected = sorted(finding for _, findings in DAMAGE[layer] for finding in findings)
+        assert sorted((f.key, f.held, f.expected) for f in found.findings) == expected
+        assert (found.total, f"rebuild {layer} orders" in str(found.failure())) == (len(expected), True)
+    for step in (bronze.rebuild, silver.rebuild, gold.rebuild):
+        step(home.spark, contract, Run(home.settings, lambda _: None, force=True))
+    for of in PROOFS.values():
+        assert proof(home, of) == verify.Proof()
+    assert home.table("bronze/orders").where("_file = 'c.csv'").count() == 1  # it no longer lies there
 
 
 def test_a_version_outside_the_merge_window_is_found(home: Home) -> None:
