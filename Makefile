@@ -32,7 +32,7 @@ plan:    ## what a run would do now; writes nothing
 show:    ## print a table (TABLE=gold/events_per_day LIMIT=20)
 files:   ## what became of every file
 quarantine: ## refused rows, counted by rule, column and file
-verify:  ## prove silver and quarantine against bronze
+verify:  ## prove every layer against the one above, from nothing
 sample:  ## write the next day of sample data to data/raw
 hazards: ## six everyday deliveries, given to a plain Spark stream and to this project
 test:    ## run the tests

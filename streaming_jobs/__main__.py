@@ -345,13 +345,15 @@ def _verify(call: _Call, datasets: Sequence[str] | None, limit: int) -> int:
 
     settings = call.settings()
     proof = operation.prove(call.contracts(settings, datasets or ()), settings, limit)
-    code = DamagedState.exit_code if proof.total else 0
     for table in proof.checked:
         call.console.say(f"data/{table.table}: {table.rows} rows compared with {table.against}")
-    call.console.rows(proof.rows(), exit_code=code)
     if proof.total:
+        call.console.rows(proof.rows(), exit_code=DamagedState.exit_code)
         call.console.fail(proof.failure())
-    return code
+        return DamagedState.exit_code
+    call.console.result({"exit_code": 0, "rows": [], "total": 0})
+    call.console.say(f"proved: {len(proof.checked)} tables hold what the layer above gives")
+    return 0
 
 
 def _diff(call: _Call, old: Path | None, new: Path | None) -> int:

@@ -24,38 +24,35 @@ _MAX_BYTES = 256 << 10  # each write is the whole table, and the old file stays 
 _WRITER = WriterProperties(compression="ZSTD")
 
 
-def fits(table: Path) -> bool:
-    """True when the whole table may be held in memory and written again for any change."""
-    files = DeltaTable(str(table)).get_add_actions(flatten=True)
+def held(table: Path) -> pa.Table | None:
+    """All rows, in the types of the table; None: too many to be held, and written again whole for any change."""
+    found = DeltaTable(str(table))
+    files = found.get_add_actions(flatten=True)
     sizes, rows = (files.column(name).to_pylist() for name in ("size_bytes", "num_records"))
-    return bool(sum(sizes) <= _MAX_BYTES and sum(rows) <= MAX_ROWS)
+    return found.to_pyarrow_table() if sum(sizes) <= _MAX_BYTES and sum(rows) <= MAX_ROWS else None
 
 
-def read(table: Path) -> pa.Table:
-    """All rows, in the types of the table."""
-    return DeltaTable(str(table)).to_pyarrow_table()
+def frame(spark: SparkSession, table: Path) -> DataFrame | None:
+    """All rows as a Spark frame that lies in memory; None as `held`."""
+    rows = held(table)
+    if rows is None:
+        return None
+    return spark.createDataFrame(rows, StructType.fromJson(json.loads(DeltaTable(str(table)).schema().to_json())))
 
 
-def frame(spark: SparkSession, table: Path) -> DataFrame:
-    """All rows as a Spark frame that lies in memory."""
-    schema = StructType.fromJson(json.loads(DeltaTable(str(table)).schema().to_json()))
-    return spark.createDataFrame(read(table), schema)
-
-
-def replace(fresh: pa.Table, table: Path, grain: Sequence[str], units: pa.Table | None) -> int:
+def replace(present: pa.Table, fresh: pa.Table, table: Path, grain: Sequence[str], units: pa.Table | None) -> int:
     """Make `fresh` the table's rows of these units, all of its rows where units is None; returns how many groups went away.
 
-    fresh: one row per group. grain: the columns that name a group. units: values of some of them; a group
-    belongs to them when each of its columns has one of the values there. Equal rows are not written. One
-    commit; without a transaction, because done again it finds nothing to do.
+    present: what the table holds. fresh: one row per group. grain: the columns that name a group. units: values
+    of some of them; a group belongs to them when each of its columns has one of the values there. Equal rows are
+    not written. One commit; without a transaction, because done again it finds nothing to do.
     """
-    present = read(table)
     inside = _belongs(present, units)
     before, after = present.filter(inside), fresh.select(present.column_names).cast(present.schema)
     if Counter(_texts(before, before.column_names)) == Counter(_texts(after, after.column_names)):
         return 0
     rows = pa.concat_tables([present.filter(pc.invert(inside)), after])
-    write_deltalake(DeltaTable(str(table)), rows, mode="overwrite", writer_properties=_WRITER)
+    write_deltalake(str(table), rows, mode="overwrite", writer_properties=_WRITER)
     return len(set(_texts(before, grain)) - set(_texts(after, grain)))
 
 

@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from pyspark.sql import SparkSession
+from typer.testing import CliRunner
 
 from streaming_jobs import ledger, locks, settings
-from streaming_jobs.__main__ import _hoisted
+from streaming_jobs.__main__ import _hoisted, app
 from streaming_jobs.ledger import FileRow, Status
 from tests.conftest import ORDERS, ROOT
 
@@ -28,6 +31,11 @@ def home(tmp_path: Path) -> Path:
 def call(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "streaming_jobs", "--home", str(home), *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+
+
+def invoke(home: Path, *arguments: str) -> Any:
+    """As `call`, in this process and on the session of the suite."""
+    return CliRunner().invoke(app, ["--home", str(home), *_hoisted(arguments)])
 
 
 @pytest.mark.parametrize(
@@ -135,7 +143,7 @@ def test_sample_writes_the_next_day_each_time(home: Path) -> None:
     assert sorted(p.name for p in (home / "data/raw").iterdir()) == ["events_2026-01-01.csv", "events_2026-01-02.csv"]
 
 
-def test_a_run_as_a_process_ends_in_3_when_a_file_was_refused_and_verify_in_4_when_a_table_was_damaged(home: Path) -> None:
+def test_a_run_as_a_process_ends_in_3_when_a_file_was_refused(home: Path) -> None:
     (home / "data/raw/a.csv").write_text("id,state,at,amount\n1,open,2026-01-01,1.00\n2,open,never,1\n")
     (home / "data/raw/b.csv").write_bytes(b"\x00\x01\x02" * 100)
     done = call(home, "run", "--json")
@@ -156,12 +164,26 @@ def test_a_run_as_a_process_ends_in_3_when_a_file_was_refused_and_verify_in_4_wh
     listed = json.loads(call(home, "quarantine", "list", "--json").stdout)["rows"]
     assert [(row["rule"], row["column"], row["file"], row["rows"]) for row in listed] == [("cast", "at", "a.csv", 1)]
     assert "cast at 'never': not TIMESTAMP" in call(home, "quarantine", "show", "orders").stdout
+    assert call(home, "contract", "diff", "conf/orders.yaml").returncode == 2
+
+
+def test_verify_ends_in_4_when_a_table_was_damaged_and_a_rebuild_repairs_it(home: Path, spark: SparkSession) -> None:
+    (home / "data/raw/a.csv").write_text("id,state,at,amount\n1,open,2026-01-01,1.00\n")
+    assert invoke(home, "run").exit_code == 0
+    proved = invoke(home, "verify")
+    assert proved.exit_code == 0
+    assert "data/silver/orders: 1 rows compared with 1 rows of bronze" in proved.output
     table = str(home / "data/silver/orders")
     write_deltalake(table, DeltaTable(table).to_pyarrow_table(), mode="append")
-    done = call(home, "verify", "--json")
-    assert (done.returncode, "Traceback" in done.stderr) == (4, False)
+    assert invoke(home, "gold").exit_code == 0
+    done = invoke(home, "verify", "--json")
+    assert done.exit_code == 4
     assert json.loads(done.stdout) == {
         "exit_code": 4, "rows": [{"dataset": "orders", "table": "silver/orders", "key": "id=1", "held": 1, "expected": 0}], "total": 1,
     }  # fmt: skip
     assert "`streaming-jobs rebuild silver orders`" in done.stderr
-    assert call(home, "contract", "diff", "conf/orders.yaml").returncode == 2
+    refused = invoke(home, "rebuild", "silver")
+    assert refused.exit_code == 3
+    assert "`streaming-jobs rebuild silver orders --force`" in refused.stderr
+    assert invoke(home, "rebuild", "silver", "--force").exit_code == 0
+    assert invoke(home, "verify").exit_code == 0
