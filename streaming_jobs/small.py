@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake import DeltaTable, QueryBuilder, WriterProperties, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
@@ -29,7 +29,11 @@ def held(table: Path) -> pa.Table | None:
     found = DeltaTable(str(table))
     files = found.get_add_actions(flatten=True)
     sizes, rows = (files.column(name).to_pylist() for name in ("size_bytes", "num_records"))
-    return found.to_pyarrow_table() if sum(sizes) <= _MAX_BYTES and sum(rows) <= MAX_ROWS else None
+    if sum(sizes) > _MAX_BYTES or sum(rows) > MAX_ROWS:
+        return None
+    # Not `to_pyarrow_table`: the threads of its scan are now and then still there when the process ends, and abort it.
+    read = QueryBuilder().register("held", found).execute("SELECT * FROM held").read_all()
+    return pa.table(read).cast(pa.schema(found.schema().to_arrow()))
 
 
 def frame(spark: SparkSession, table: Path) -> DataFrame | None:

@@ -29,7 +29,7 @@ class Mutation:
 MUTATIONS = (
     Mutation(
         "sequence guard", "rules/versions.py", ".when(newer | equal, UPDATE)", ".when(newer | ~newer, UPDATE)",
-        "test_pipeline.py::test_files_in_any_order_and_batching_end_in_the_same_silver_quarantine_and_gold",
+        "test_versions.py",
     ),
     Mutation(
         "one row per key in a batch", "rules/versions.py", '.where("_rank = 1")', '.where("_rank > 0")',

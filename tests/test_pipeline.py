@@ -9,7 +9,7 @@ from deltalake import DeltaTable
 
 from streaming_jobs.ledger import FileRow, RunRow
 from streaming_jobs.operations import files
-from tests.conftest import HEADER, ORDERS, Home, assert_rows, assert_same
+from tests.conftest import HEADER, ORDERS, Home, assert_rows
 
 SILVER = "id string, state string, at string, amount string, _file string, _row bigint"
 GOLD = "state string, orders bigint, revenue string"
@@ -62,33 +62,6 @@ def test_the_next_day_reads_only_the_new_file_and_a_run_without_news_writes_noth
     quiet = home.ok()
     assert quiet.notes == ()
     assert home.versions() == before
-
-
-def test_files_in_any_order_and_batching_end_in_the_same_silver_quarantine_and_gold(home: Home, other_home: Home) -> None:
-    days = {
-        "a.csv": ("1,open,2026-01-01,1.00", "2,open,2026-01-01,2.00", "bad,open,never,1.00"),
-        "b.csv": ("1,paid,2026-01-03,1.00", "3,open,,3.00"),
-        "c.csv": ("1,sent,2026-01-02,1.00", "2,open,2026-01-01,2.50", "3,paid,,3.00", "short"),
-    }
-    for name, rows in days.items():
-        home.land(name, *rows)
-    home.ok()
-    assert_rows(
-        home.table("silver/orders"),
-        [
-            ("1", "paid", "2026-01-03 00:00:00", "1.00", "b.csv", 1),
-            ("2", "open", "2026-01-01 00:00:00", "2.50", "c.csv", 2),
-            ("3", "paid", None, "3.00", "c.csv", 3),
-        ],
-        SILVER,
-    )
-    for name in ("c.csv", "b.csv", "a.csv"):
-        other_home.land(name, *days[name])
-        other_home.ok()
-    for table in ("silver/orders", "gold/by_state"):
-        assert_same(other_home.table(table), home.table(table))
-    refused = ["id", "state", "at", "amount", "_malformed", "_file", "_row", "reasons"]
-    assert_same(other_home.table("quarantine/orders").select(refused), home.table("quarantine/orders").select(refused))
 
 
 def test_columns_are_found_by_header_name_and_unknown_ones_are_kept(home: Home) -> None:

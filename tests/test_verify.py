@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import pyarrow.compute as pc
 import pytest
-from deltalake import DeltaTable, write_deltalake
 
 from streaming_jobs import bronze, gold, silver, verify
 from streaming_jobs.errors import UsageError
@@ -36,9 +34,7 @@ def sql(statement: str) -> Callable[[Home], object]:
 
 
 def twice(home: Home) -> None:
-    table = str(home.settings.table("silver/orders"))
-    rows = DeltaTable(table).to_pyarrow_table()
-    write_deltalake(table, rows.filter(pc.field("id") == "6"), mode="append")
+    home.table("silver/orders").where("id = '6'").write.format("delta").mode("append").save(str(home.settings.table("silver/orders")))
 
 
 DAMAGE = {
