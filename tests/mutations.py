@@ -1,4 +1,4 @@
-"""Each safeguard of Silver switched off in a copy of the package: a test must fail. One line each; exit 1 when one survives.
+"""Each safeguard of Silver and Gold switched off in a copy of the package: a test must fail. One line each; exit 1 when one survives.
 
 python -m tests.mutations [NAME …]
 """
@@ -27,6 +27,15 @@ class Mutation:
 
 
 MUTATIONS = (
+    Mutation(
+        "groups that a row left", "gold.py", "groups = changes.groupBy(",
+        """groups = changes.where("_change_type <> 'update_preimage'").groupBy(""",
+        "test_pipeline.py::test_a_null_group_is_kept_up_to_date_like_any_other",
+    ),
+    Mutation(
+        "guard on lost rows", "run.py", "fresh >= held * (1 - _MAX_LOSS)", "fresh >= 0",
+        "test_rebuild.py::test_a_rebuild_that_would_lose_rows_writes_nothing_until_it_is_forced",
+    ),
     Mutation(
         "sequence guard", "rules/versions.py", ".when(newer | equal, UPDATE)", ".when(newer | ~newer, UPDATE)",
         "test_versions.py",
