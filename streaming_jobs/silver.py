@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import checkpoints, ledger, meaning, sqltext, streams, tables
+from streaming_jobs import checkpoints, ledger, meaning, small, sqltext, streams, tables
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import InputRefused
 from streaming_jobs.failpoints import hit
@@ -32,6 +33,7 @@ from streaming_jobs.tables import Txn
 _FEW_ROWS = 200_000  # up to here one output file is as fast as several
 _MAX_PARTITIONS = 1000  # more than that: a range, or no list at all
 _IDENTITY = ("_file", "_file_modified_at", "_row")  # of a row in quarantine
+_OF_THE_DAY = ("contract_version", "quarantined_at")  # of the day it was refused, not of the row
 
 
 def start(spark: SparkSession, contract: Contract, run: Run) -> None:
@@ -106,12 +108,15 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
             # With the query's id: a new checkpoint counts its batches from 0 again.
             return Txn(f"silver:{contract.dataset}:{write}:{query}", batch_id)
 
-        judged = _judged(batch, contract).persist()
+        judged = small.local(_judged(batch, contract))
+        judged = _judged(batch, contract).persist() if judged is None else judged
         try:
             seen = _measure(judged, contract)
             if not seen.rows:
                 return
             arrived, gone = versions.net(judged) if seen.gone else (judged, None)
+            if gone is not None and seen.rows <= small.MAX_ROWS:
+                arrived, gone = _held(arrived, seen), _held(gone, seen)
             came = _measure(arrived, contract) if seen.gone else seen
             _limit(arrived, came, contract, run)
             if came.refused or seen.gone:
@@ -250,6 +255,12 @@ def _judged(batch: DataFrame, contract: Contract) -> DataFrame:
     )
 
 
+def _held(rows: DataFrame, seen: _Measure) -> DataFrame:
+    """Computed once: of a small batch in memory, which cuts the plan as well. At most one row for each that was seen."""
+    found = small.local(rows) if seen.rows <= small.MAX_ROWS else None
+    return rows.persist() if found is None else found
+
+
 def _measure(judged: DataFrame, contract: Contract) -> _Measure:
     arrived, refused = F.col("_change"), _is_refused()
     warnings = [rule.name for rule in contract.silver.rules if not rule.blocking]
@@ -337,6 +348,8 @@ def _refused(judged: DataFrame, contract: Contract) -> DataFrame:
 def _write_quarantine(arrived: DataFrame, gone: DataFrame | None, contract: Contract, run: Run, txn: Txn) -> None:
     """Add what was refused and take out what went away, in one commit, or in none where nothing changes."""
     spark, table = arrived.sparkSession, run.settings.table(contract.quarantine_table)
+    if _exchange_in_memory(arrived, gone, contract, table):
+        return
     held = tables.read(spark, table)
     compared = [*_IDENTITY, "_content"]
     content = F.to_json(F.struct(*(c.name for c in contract.bronze.columns), "_extra", "_malformed", "reasons")).alias("_content")
@@ -366,6 +379,20 @@ def _write_quarantine(arrived: DataFrame, gone: DataFrame | None, contract: Cont
         changes.unpersist()
 
 
+def _exchange_in_memory(arrived: DataFrame, gone: DataFrame | None, contract: Contract, table: Path) -> bool:
+    """As `_write_quarantine`, for a small quarantine and few rows; False: too many, nothing was done."""
+    present = small.held(table)
+    if present is None:
+        return False
+    fresh = _refused(arrived, contract).limit(small.MAX_ROWS + 1).toArrow()
+    out = fresh.slice(0, 0) if gone is None else gone.select(*_IDENTITY).limit(small.MAX_ROWS + 1).toArrow()
+    if max(fresh.num_rows, out.num_rows) > small.MAX_ROWS:
+        return False
+    compared = [c for c in fresh.column_names if c not in _OF_THE_DAY]
+    small.exchange(present, fresh, out, table, _IDENTITY, compared)
+    return True
+
+
 def _write_silver(arrived: DataFrame, gone: DataFrame | None, seen: _Measure, contract: Contract, run: Run, txn: Txn) -> _Tally:
     """Decide every key of the batch against what Silver holds, and write the difference in one commit."""
     if not seen.valid:
@@ -373,13 +400,14 @@ def _write_silver(arrived: DataFrame, gone: DataFrame | None, seen: _Measure, co
     spark, table = arrived.sparkSession, run.settings.table(contract.silver_table)
     current = tables.read(spark, table).where(_pruning(seen, contract))
     lost = None if gone is None else gone.where(~_is_refused())
-    decided = versions.decide(_newest(arrived, contract), lost, current, contract).persist()
+    decided = versions.decide(_newest(arrived, contract), lost, current, contract)
+    decided = _held(decided, seen)
     settled = None
     try:
         result = versions.accept(decided)
         counts = _count(result, contract)
         if counts.get(versions.REDECIDE):
-            settled = versions.settle(decided, _winners(spark, decided, contract, run), contract).persist()
+            settled = _held(versions.settle(decided, _winners(spark, decided, contract, run), contract), seen)
             result, counts = settled, _count(settled, contract)
         changes = result.where(F.col("_verdict").isin(versions.INSERT, versions.UPDATE, versions.DELETE))
         if counts.get(versions.UPDATE) or counts.get(versions.DELETE):

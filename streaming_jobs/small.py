@@ -9,6 +9,7 @@ caller holds the layer's lock, as every writer does.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +45,27 @@ def frame(spark: SparkSession, table: Path) -> DataFrame | None:
     return spark.createDataFrame(rows, StructType.fromJson(json.loads(DeltaTable(str(table)).schema().to_json())))
 
 
+def local(rows: DataFrame) -> DataFrame | None:
+    """The same rows, computed now and held by the driver, so that plans over them are short; None: too many."""
+    found = rows.limit(MAX_ROWS + 1).toArrow()
+    if found.num_rows > MAX_ROWS:
+        return None
+    # Without NOT NULL, by which PySpark stumbles over a struct that is NULL itself.
+    found = found.cast(pa.schema([(f.name, _nullable(f.type)) for f in found.schema]))
+    schema = re.sub(r'("nullable"|"containsNull"|"valueContainsNull"):false', r"\1:true", rows.schema.json())
+    return rows.sparkSession.createDataFrame(found, StructType.fromJson(json.loads(schema)))
+
+
+def _nullable(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_struct(kind):
+        return pa.struct([(f.name, _nullable(f.type)) for f in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(_nullable(kind.value_type))
+    if pa.types.is_map(kind):
+        return pa.map_(kind.key_type, _nullable(kind.item_type))
+    return kind
+
+
 def replace(present: pa.Table, fresh: pa.Table, table: Path, grain: Sequence[str], units: pa.Table | None) -> int:
     """Make `fresh` the table's rows of these units, all of its rows where units is None; returns how many groups went away.
 
@@ -55,9 +77,31 @@ def replace(present: pa.Table, fresh: pa.Table, table: Path, grain: Sequence[str
     before, after = present.filter(inside), fresh.select(present.column_names).cast(present.schema)
     if Counter(_texts(before, before.column_names)) == Counter(_texts(after, after.column_names)):
         return 0
-    rows = pa.concat_tables([present.filter(pc.invert(inside)), after])
-    write_deltalake(str(table), rows, mode="overwrite", writer_properties=_WRITER)
+    _write(pa.concat_tables([present.filter(pc.invert(inside)), after]), table)
     return len(set(_texts(before, grain)) - set(_texts(after, grain)))
+
+
+def exchange(present: pa.Table, fresh: pa.Table, gone: pa.Table, table: Path, identity: Sequence[str], compared: Sequence[str]) -> None:
+    """Put rows into the table and take others out, in one commit, or in none where nothing changes.
+
+    present: what the table holds. fresh: rows to hold, instead of those of their identity; one that agrees with a
+    row there on the compared columns is left as it is. gone: identities to take out, fresh ones excepted. A column
+    that only the table has is NULL in fresh rows.
+    """
+    absent = [name for name in present.column_names if name not in fresh.column_names]
+    for name in absent:
+        fresh = fresh.append_column(name, pa.nulls(fresh.num_rows, present.schema.field(name).type))
+    fresh = fresh.select(present.column_names).cast(present.schema)
+    there = set(_texts(present, compared))
+    put = fresh.filter(pa.array([text not in there for text in _texts(fresh, compared)], pa.bool_()))
+    out = set(_texts(gone, identity)) - set(_texts(fresh, identity)) | set(_texts(put, identity))
+    kept = present.filter(pa.array([text not in out for text in _texts(present, identity)], pa.bool_()))
+    if put.num_rows or kept.num_rows < present.num_rows:
+        _write(pa.concat_tables([kept, put]), table)
+
+
+def _write(rows: pa.Table, table: Path) -> None:
+    write_deltalake(str(table), rows, mode="overwrite", writer_properties=_WRITER)
 
 
 def _belongs(rows: pa.Table, units: pa.Table | None) -> pa.Array:
