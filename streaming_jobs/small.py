@@ -18,7 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, QueryBuilder, WriterProperties, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
+
+from streaming_jobs.sqltext import quoted
 
 MAX_ROWS = 20_000
 _MAX_BYTES = 256 << 10  # each write is the whole table, and the old file stays until a vacuum
@@ -42,18 +45,21 @@ def frame(spark: SparkSession, table: Path) -> DataFrame | None:
     rows = held(table)
     if rows is None:
         return None
-    return spark.createDataFrame(rows, StructType.fromJson(json.loads(DeltaTable(str(table)).schema().to_json())))
+    return _frame(spark, rows, StructType.fromJson(json.loads(DeltaTable(str(table)).schema().to_json())))
 
 
 def local(rows: DataFrame) -> DataFrame | None:
     """The same rows, computed now and held by the driver, so that plans over them are short; None: too many."""
-    found = rows.limit(MAX_ROWS + 1).toArrow()
-    if found.num_rows > MAX_ROWS:
-        return None
-    # Without NOT NULL, by which PySpark stumbles over a struct that is NULL itself.
-    found = found.cast(pa.schema([(f.name, _nullable(f.type)) for f in found.schema]))
+    # Without NOT NULL inside of structs: PySpark stumbles over a struct that is NULL itself.
     schema = re.sub(r'("nullable"|"containsNull"|"valueContainsNull"):false', r"\1:true", rows.schema.json())
-    return rows.sparkSession.createDataFrame(found, StructType.fromJson(json.loads(schema)))
+    free = StructType.fromJson(json.loads(schema))
+    found = rows.select(*(F.col(quoted(f.name)).cast(f.dataType).alias(f.name) for f in free)).limit(MAX_ROWS + 1).toArrow()
+    return _frame(rows.sparkSession, found, free) if found.num_rows <= MAX_ROWS else None
+
+
+def _frame(spark: SparkSession, rows: pa.Table, schema: StructType) -> DataFrame:
+    # PySpark cannot convert a table of timestamps without a row.
+    return spark.createDataFrame(rows, schema) if rows.num_rows else spark.createDataFrame([], schema)
 
 
 def _nullable(kind: pa.DataType) -> pa.DataType:

@@ -53,7 +53,11 @@ MUTATIONS = (
         "test_pipeline.py::test_a_corrected_file_corrects_everything_below_it",
     ),
     Mutation(
-        "retraction from quarantine", "silver.py", '.whenMatchedDelete("NOT new._put")', '.whenMatchedDelete("false")',
+        "retraction from a small quarantine", "small.py", "set(_texts(gone, identity)) - set(_texts(fresh, identity)) | ", "",
+        "test_pipeline.py::test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine",
+    ),
+    Mutation(
+        "retraction from a large quarantine", "silver.py", '.whenMatchedDelete("NOT new._put")', '.whenMatchedDelete("false")',
         "test_pipeline.py::test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine",
     ),
     Mutation(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 
+import pytest
 from deltalake import DeltaTable
 
+from streaming_jobs import small
 from streaming_jobs.ledger import FileRow, RunRow
 from streaming_jobs.operations import files
 from tests.conftest import HEADER, ORDERS, Home, assert_rows
@@ -106,7 +108,9 @@ def test_a_file_that_cannot_be_read_is_rejected_alone_and_the_rest_goes_in(home:
     assert home.run("bronze", "silver").exit_code == 0
 
 
-def test_a_corrected_file_corrects_everything_below_it(home: Home) -> None:
+@pytest.mark.parametrize("rows_in_memory", [small.MAX_ROWS, 0])
+def test_a_corrected_file_corrects_everything_below_it(home: Home, monkeypatch: pytest.MonkeyPatch, rows_in_memory: int) -> None:
+    monkeypatch.setattr(small, "MAX_ROWS", rows_in_memory)
     home.land("tue.csv", *TUESDAY)
     home.land("wed.csv", *WEDNESDAY)
     home.ok()
@@ -145,7 +149,11 @@ def test_rows_that_a_new_delivery_of_their_file_leaves_as_they_are_are_not_writt
     )
 
 
-def test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine(home: Home) -> None:
+@pytest.mark.parametrize("rows_in_memory", [small.MAX_ROWS, 0])
+def test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine(
+    home: Home, monkeypatch: pytest.MonkeyPatch, rows_in_memory: int
+) -> None:
+    monkeypatch.setattr(small, "MAX_ROWS", rows_in_memory)
     home.land("a.csv", "1,lost,2026-01-01,1.00", "2,open,2026-01-01,1.00", "3,open,never,1.00")
     home.ok()
     assert home.table("quarantine/orders").count() == 1
