@@ -116,17 +116,14 @@ def _take_in(spark: SparkSession, ingest: _Ingest) -> None:
 
 def _give_up(ingest: _Ingest) -> None:
     """Of a table that was lost or is an older one: keep in the ledger what it holds, and read every file that lies there."""
-    table = ingest.run.settings.table(ingest.contract.bronze_table)
-    held = {row["_file"]: row for row in ledger.query({"bronze": table}, _HELD)}
-    none = {"rows": 0, "malformed": 0}
+    held = rows_per_file(ingest.contract, ingest.run.settings)
     new_id = ingest.next_id()
-    rows = [
-        replace(
-            state.loaded, status=Status.REPEAT, reason="the Bronze table was lost", sha256=None, ingest_id=new_id, decided_at=ledger.now(),
-            rows=held.get(path, none)["rows"], malformed_rows=held.get(path, none)["malformed"],
-        )
-        for path, state in ingest.states.items() if state.loaded
-    ]  # fmt: skip
+    rows = []
+    for path, state in ingest.states.items():
+        if state.loaded:
+            count, malformed = held.get(path, (0, 0))
+            lost = replace(state.loaded, status=Status.REPEAT, reason="the Bronze table was lost", sha256=None)
+            rows.append(replace(lost, rows=count, malformed_rows=malformed, ingest_id=new_id, decided_at=ledger.now()))
     ledger.append_files(ingest.run.settings, rows, (f"files:{ingest.contract.dataset}:decision", new_id))
     _note(ingest, rows)
 
@@ -142,8 +139,7 @@ def _read_again(spark: SparkSession, ingest: _Ingest) -> None:
     if files:
         held = sum(state.loaded.rows or 0 for f in files if (state := ingest.states[f.path]).loaded)
         require_rows(ingest.run, "bronze", contract.dataset, contract.bronze_table, held, rows)
-        there = ledger.query({"bronze": settings.table(contract.bronze_table)}, "SELECT DISTINCT _file FROM bronze")
-        _load(spark, ingest, files, in_place=True, unknown={row["_file"] for row in there} - ingest.states.keys())
+        _load(spark, ingest, files, in_place=True, unknown=rows_per_file(contract, settings).keys() - ingest.states.keys())
 
 
 def _counted(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts]) -> tuple[Sequence[Facts], int]:
@@ -162,7 +158,8 @@ def require_agreement(contract: Contract, settings: Settings, *, forced: bool = 
 
     Raises DamagedState when one lacks what the other has; forced: only when files would be read twice.
     """
-    dataset, stored = contract.dataset, _stored(contract, settings)
+    dataset = contract.dataset
+    stored = ledger.transaction_version(settings.table(contract.bronze_table), pending.bronze_app(dataset))
     known, loaded = ledger.last_ingest_id(settings, dataset), ledger.last_loaded_id(settings, dataset)
     if stored > known:
         raise DamagedState(
@@ -178,8 +175,15 @@ def require_agreement(contract: Contract, settings: Settings, *, forced: bool = 
     return stored
 
 
-def _stored(contract: Contract, settings: Settings) -> int:
-    return ledger.transaction_version(settings.table(contract.bronze_table), pending.bronze_app(contract.dataset))
+def rows_per_file(contract: Contract, settings: Settings) -> Mapping[str, tuple[int, int]]:
+    """Rows and malformed rows that Bronze holds of each file; under `append` of its newest delivery, which the ledger counts."""
+    counted = "_ingest_id = _newest" if contract.bronze.on_redelivery is Redelivery.APPEND else "true"
+    sql = (
+        "SELECT _file, count(*) AS rows, count(_malformed) AS malformed FROM (SELECT _file, _malformed, _ingest_id, "
+        f"max(_ingest_id) OVER (PARTITION BY _file) AS _newest FROM bronze) AS held WHERE {counted} GROUP BY _file"
+    )
+    found = ledger.query({"bronze": settings.table(contract.bronze_table)}, sql)
+    return {row["_file"]: (row["rows"], row["malformed"]) for row in found}
 
 
 def _begin(contract: Contract, run: Run, stored: int) -> _Ingest:
@@ -411,7 +415,6 @@ def _confirm(
     return decided
 
 
-_HELD = "SELECT _file, count(*) AS rows, count(_malformed) AS malformed FROM bronze GROUP BY _file"
 _LOADED = """
 SELECT _file, count(*) AS rows, count(_malformed) AS malformed, max(_row) AS last,
        CAST(arrow_cast(min(_file_modified_at), 'Timestamp(Millisecond, None)') AS BIGINT) AS oldest,

@@ -29,10 +29,12 @@ def is_outdated(checkpoint: Path, table: Path) -> bool:
     A change of columns ends a stream over the change feed, and one that drops a column never lets it pass.
     """
     newest, source = _newest(checkpoint / "offsets"), DeltaTable(str(table))
-    if newest is None or is_of_another(checkpoint, table):
-        return newest is not None
+    if newest is None:
+        return False
     try:
         offset = _offset(checkpoint, newest)
+        if not _is_of(offset, source):
+            return True
         first = offset["reservoirVersion"] + (offset["index"] >= 0)
         return any("metaData" in action for version in range(first, source.version() + 1) for action in _actions(table, version))
     except _UNREADABLE:
@@ -43,7 +45,7 @@ def is_of_another(checkpoint: Path, table: Path) -> bool:
     """True when the stream surely read another table: this one was made anew under its name."""
     newest = _newest(checkpoint / "offsets")
     try:
-        return newest is not None and bool(_offset(checkpoint, newest)["reservoirId"] != str(DeltaTable(str(table)).metadata().id))
+        return newest is not None and not _is_of(_offset(checkpoint, newest), DeltaTable(str(table)))
     except _UNREADABLE:
         return False
 
@@ -66,7 +68,7 @@ def is_behind(checkpoint: Path, table: Path) -> bool:
         return True
     try:
         offset = _offset(checkpoint, newest)
-        if offset["reservoirId"] != str(source.metadata().id) or offset["isStartingVersion"]:
+        if not _is_of(offset, source) or offset["isStartingVersion"]:
             return True
         reached, index, version = offset["reservoirVersion"], offset["index"], source.version()
         return bool(reached <= version and not (reached == version and index + 1 == _changes(table, version)))
@@ -107,6 +109,10 @@ def _offset(checkpoint: Path, batch: int) -> dict[str, Any]:
     """The source's offset of a planned micro-batch. Raises one of _UNREADABLE when it is not as expected."""
     found: dict[str, Any] = json.loads((checkpoint / "offsets" / str(batch)).read_text("utf-8").splitlines()[-1])
     return found
+
+
+def _is_of(offset: dict[str, Any], source: DeltaTable) -> bool:
+    return bool(offset["reservoirId"] == str(source.metadata().id))
 
 
 def _changes(table: Path, version: int) -> int:

@@ -199,17 +199,21 @@ def _bring_up_to_date(spark: SparkSession, gold: Gold, units: pa.Table | None, c
 def _write(fresh: DataFrame, gold: Gold, units: pa.Table | None, contract: Contract, run: Run, txn: Txn | None, *, built: bool) -> int:
     """Through Spark: a table of any size, or one whose definition is to be written with it."""
     table = run.settings.table(gold.path)
-    fresh.count()  # so that SQL that fails does so here, and not inside a write
-    present = tables.read(fresh.sparkSession, table)
     replaced = None if units is None else _covers(units, {c.name: sqltext.quoted(c.name) for c in gold.grain})
-    difference = _compare(fresh, present.where(replaced) if replaced else present, gold) if built else _Difference(groups=1, gone=0)
-    if not difference.groups:
-        return 0
+    gone = 0
+    if built:
+        present = tables.read(fresh.sparkSession, table)
+        difference = _compare(fresh, present.where(replaced) if replaced else present, gold)
+        if not difference.groups:
+            return 0
+        gone = difference.gone
+    else:
+        fresh.count()  # so that SQL that fails does so here, and not inside a write
     if replaced is None or txn is None:
         tables.overwrite(_marked(fresh, gold, contract), table)
     else:
         tables.replace(fresh, table, replaced, txn)
-    return difference.gone
+    return gone
 
 
 @dataclass(frozen=True)
@@ -233,16 +237,16 @@ def _compare(fresh: DataFrame, present: DataFrame, gold: Gold) -> _Difference:
     return _Difference(found[0], found[1])
 
 
-def _touched(changes: DataFrame, golds: Sequence[Gold], contract: Contract) -> tuple[int, dict[str, pa.Table | None]]:
+def _touched(changes: DataFrame, golds: Sequence[Gold], contract: Contract) -> tuple[int, dict[str, pa.Table]]:
     """How many rows changed, and for each table the distinct units that they belong to, or belonged to.
 
-    None: too many to name. Tables with the same unit share one pass.
+    A table with too many to name is left out. Tables with the same unit share one pass.
     """
     sharing: dict[tuple[tuple[GoldColumn, ...], str | None], list[str]] = {}
     for gold in golds:
         sharing.setdefault((_unit(gold, contract), gold.where), []).append(gold.name)
     counted: int | None = None
-    found: dict[str, pa.Table | None] = {}
+    found: dict[str, pa.Table] = {}
     if len(sharing) > 1:
         changes = changes.persist()
     try:

@@ -33,7 +33,7 @@ from streaming_jobs.tables import Txn
 _FEW_ROWS = 200_000  # up to here one output file is as fast as several
 _MAX_PARTITIONS = 1000  # more than that: a range, or no list at all
 _IDENTITY = ("_file", "_file_modified_at", "_row")  # of a row in quarantine
-_OF_THE_DAY = ("contract_version", "quarantined_at")  # of the day it was refused, not of the row
+OF_THE_DAY = ("contract_version", "quarantined_at")  # of the day it was refused, not of the row
 
 
 def start(spark: SparkSession, contract: Contract, run: Run) -> None:
@@ -108,15 +108,14 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
             # With the query's id: a new checkpoint counts its batches from 0 again.
             return Txn(f"silver:{contract.dataset}:{write}:{query}", batch_id)
 
-        judged = small.local(_judged(batch, contract))
-        judged = _judged(batch, contract).persist() if judged is None else judged
+        judged = _held(_judged(batch, contract))
         try:
             seen = _measure(judged, contract)
             if not seen.rows:
                 return
             arrived, gone = versions.net(judged) if seen.gone else (judged, None)
             if gone is not None and seen.rows <= small.MAX_ROWS:
-                arrived, gone = _held(arrived, seen), _held(gone, seen)
+                arrived, gone = _held(arrived), _held(gone)
             came = _measure(arrived, contract) if seen.gone else seen
             _limit(arrived, came, contract, run)
             if came.refused or seen.gone:
@@ -255,9 +254,9 @@ def _judged(batch: DataFrame, contract: Contract) -> DataFrame:
     )
 
 
-def _held(rows: DataFrame, seen: _Measure) -> DataFrame:
-    """Computed once: of a small batch in memory, which cuts the plan as well. At most one row for each that was seen."""
-    found = small.local(rows) if seen.rows <= small.MAX_ROWS else None
+def _held(rows: DataFrame, most: int = 0) -> DataFrame:
+    """Computed once; few rows in memory, which cuts the plan as well. most: how many there may be, where that is known."""
+    found = small.local(rows) if most <= small.MAX_ROWS else None
     return rows.persist() if found is None else found
 
 
@@ -388,7 +387,7 @@ def _exchange_in_memory(arrived: DataFrame, gone: DataFrame | None, contract: Co
     out = fresh.slice(0, 0) if gone is None else gone.select(*_IDENTITY).limit(small.MAX_ROWS + 1).toArrow()
     if max(fresh.num_rows, out.num_rows) > small.MAX_ROWS:
         return False
-    compared = [c for c in fresh.column_names if c not in _OF_THE_DAY]
+    compared = [c for c in fresh.column_names if c not in OF_THE_DAY]
     small.exchange(present, fresh, out, table, _IDENTITY, compared)
     return True
 
@@ -400,14 +399,13 @@ def _write_silver(arrived: DataFrame, gone: DataFrame | None, seen: _Measure, co
     spark, table = arrived.sparkSession, run.settings.table(contract.silver_table)
     current = tables.read(spark, table).where(_pruning(seen, contract))
     lost = None if gone is None else gone.where(~_is_refused())
-    decided = versions.decide(_newest(arrived, contract), lost, current, contract)
-    decided = _held(decided, seen)
+    decided = _held(versions.decide(_newest(arrived, contract), lost, current, contract), seen.rows)
     settled = None
     try:
         result = versions.accept(decided)
         counts = _count(result, contract)
         if counts.get(versions.REDECIDE):
-            settled = _held(versions.settle(decided, _winners(spark, decided, contract, run), contract), seen)
+            settled = _held(versions.settle(decided, _winners(spark, decided, contract, run), contract), seen.rows)
             result, counts = settled, _count(settled, contract)
         changes = result.where(F.col("_verdict").isin(versions.INSERT, versions.UPDATE, versions.DELETE))
         if counts.get(versions.UPDATE) or counts.get(versions.DELETE):

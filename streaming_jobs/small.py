@@ -30,7 +30,10 @@ _WRITER = WriterProperties(compression="ZSTD")
 
 def held(table: Path) -> pa.Table | None:
     """All rows, in the types of the table; None: too many to be held, and written again whole for any change."""
-    found = DeltaTable(str(table))
+    return _rows(DeltaTable(str(table)))
+
+
+def _rows(found: DeltaTable) -> pa.Table | None:
     files = found.get_add_actions(flatten=True)
     sizes, rows = (files.column(name).to_pylist() for name in ("size_bytes", "num_records"))
     if sum(sizes) > _MAX_BYTES or sum(rows) > MAX_ROWS:
@@ -42,10 +45,9 @@ def held(table: Path) -> pa.Table | None:
 
 def frame(spark: SparkSession, table: Path) -> DataFrame | None:
     """All rows as a Spark frame that lies in memory; None as `held`."""
-    rows = held(table)
-    if rows is None:
-        return None
-    return _frame(spark, rows, StructType.fromJson(json.loads(DeltaTable(str(table)).schema().to_json())))
+    found = DeltaTable(str(table))
+    rows = _rows(found)
+    return None if rows is None else _frame(spark, rows, StructType.fromJson(json.loads(found.schema().to_json())))
 
 
 def local(rows: DataFrame) -> DataFrame | None:
@@ -60,16 +62,6 @@ def local(rows: DataFrame) -> DataFrame | None:
 def _frame(spark: SparkSession, rows: pa.Table, schema: StructType) -> DataFrame:
     # PySpark cannot convert a table of timestamps without a row.
     return spark.createDataFrame(rows, schema) if rows.num_rows else spark.createDataFrame([], schema)
-
-
-def _nullable(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_struct(kind):
-        return pa.struct([(f.name, _nullable(f.type)) for f in kind])
-    if pa.types.is_list(kind):
-        return pa.list_(_nullable(kind.value_type))
-    if pa.types.is_map(kind):
-        return pa.map_(kind.key_type, _nullable(kind.item_type))
-    return kind
 
 
 def replace(present: pa.Table, fresh: pa.Table, table: Path, grain: Sequence[str], units: pa.Table | None) -> int:

@@ -23,7 +23,6 @@ from streaming_jobs.settings import Settings
 from streaming_jobs.sqltext import any_of, quoted
 
 _LAYERS = ("bronze", "silver", "gold")
-_OWN = ("contract_version", "quarantined_at")  # of the day a row was refused, not of the row
 _SIDES = ("_held", "_expected")
 _TOLERANCE = 1e-9  # of floating-point aggregates: their last digits depend on the order of the rows
 
@@ -101,7 +100,7 @@ def of_bronze(spark: SparkSession, contract: Contract, settings: Settings, limit
     if not tables.exists(table):
         return Proof()
     states = ledger.file_states(settings, contract.dataset)
-    held = {row["_file"]: (row["rows"], row["malformed"]) for row in ledger.query({"bronze": table}, _counts(contract))}
+    held = bronze.rows_per_file(contract, settings)
     expected = {path: _said(state.loaded) for path, state in states.items() if state.loaded}
     wrong = [path for path in sorted({*held, *expected}) if held.get(path, (0, 0)) != expected.get(path, (0, 0))]
     findings = [
@@ -140,7 +139,7 @@ def of_silver(spark: SparkSession, contract: Contract, settings: Settings, limit
         raise _behind("silver", "bronze", contract)
     winners, refused = silver.expected(tables.read(spark, above), contract)
     held, quarantined = tables.read(spark, table), tables.read(spark, refused_table)
-    columns = [c for c in refused.columns if c not in _OWN]
+    columns = [c for c in refused.columns if c not in silver.OF_THE_DAY]
     stored, identity = versions.stored(contract), versions.identity(contract)
     checked = tuple(
         Checked(contract.dataset, name, tables.rows(settings.table(name)), f"{tables.rows(above)} rows of bronze")
@@ -172,15 +171,6 @@ def _behind(layer: str, above: str, contract: Contract) -> UsageError:
     return UsageError(
         f"{layer} of {contract.dataset} is behind {above}, so there is nothing to compare yet. "
         f"Run `streaming-jobs {layer} {contract.dataset}` first."
-    )
-
-
-def _counts(contract: Contract) -> str:
-    """SQL for the rows of every file; under `append` those of its newest delivery, which the ledger counts."""
-    newest = "" if contract.bronze.on_redelivery is not Redelivery.APPEND else "JOIN newest ON f = _file AND id = _ingest_id"
-    return (
-        "WITH newest AS (SELECT _file AS f, max(_ingest_id) AS id FROM bronze GROUP BY _file) "
-        f"SELECT _file, count(*) AS rows, count(_malformed) AS malformed FROM bronze {newest} GROUP BY _file"
     )
 
 

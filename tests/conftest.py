@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,7 @@ schema:
       - {name: revenue, logicalType: number, physicalType: "DECIMAL(18,2)", transformLogic: sum(amount)}
 """
 HEADER = "id,state,at,amount"
+BY_STATE = "state string, orders bigint, revenue string"  # of gold/by_state
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,17 @@ class Home:
         outcome = self.run(*layers)
         assert outcome.exit_code == 0, (outcome.failures, outcome.notes)
         return outcome
+
+    def redo(self, *steps: Callable[..., None], accept_quality: bool = False, force: bool = False) -> None:
+        """Take steps such as `silver.rebuild`, whether or not there is work."""
+        (contract,) = self.contracts()
+        for step in steps:
+            step(self.spark, contract, Run(self.settings, _ignore, accept_quality=accept_quality, force=force))
+
+    def sql(self, statement: str) -> None:
+        """Spark SQL in which {bronze}, {silver}, {quarantine} and {gold} are the tables of orders."""
+        names = {layer: f"{layer}/orders" for layer in ("bronze", "silver", "quarantine")} | {"gold": "gold/by_state"}
+        self.spark.sql(statement.format(**{layer: f"delta.`{self.settings.table(name)}`" for layer, name in names.items()}))
 
     def table(self, name: str) -> DataFrame:
         return tables.read(self.spark, self.settings.table(name))

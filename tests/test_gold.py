@@ -11,7 +11,7 @@ from streaming_jobs import gold, small
 from streaming_jobs.errors import UsageError
 from streaming_jobs.operations import plan
 from streaming_jobs.sqltext import literal
-from tests.conftest import ORDERS, Home, assert_rows, assert_same
+from tests.conftest import BY_STATE, ORDERS, Home, assert_rows, assert_same
 
 SHARES = """
   - name: shares
@@ -28,7 +28,6 @@ SHARES = """
       - {name: paid, logicalType: boolean, primaryKey: true, transformLogic: state = 'paid'}
       - {name: share, logicalType: number, physicalType: DOUBLE, transformLogic: max(share)}
 """
-GOLD = "state string, orders bigint, revenue string"
 
 
 def failure(home: Home) -> str:
@@ -47,7 +46,7 @@ def test_sql_that_fails_on_a_row_stops_its_own_table_and_those_made_from_it_and_
     assert "shares: [DIVIDE_BY_ZERO]" in line
     assert "best: its source shares" in line
     assert "orders.yaml" in line
-    assert_rows(home.table("gold/by_state"), [("open", 2, "3.00"), ("paid", 1, "2.00")], GOLD)
+    assert_rows(home.table("gold/by_state"), [("open", 2, "3.00"), ("paid", 1, "2.00")], BY_STATE)
     assert_rows(home.table("gold/shares"), [("open", -1.0)], "state string, share double")
     assert_rows(home.table("gold/best"), [(False, -1.0)], "paid boolean, share double")
     before = home.versions()
@@ -101,7 +100,7 @@ def test_more_touched_groups_than_a_predicate_should_carry_are_computed_with_the
     home.ok()
     home.land("b.csv", "1,paid,2026-01-02,1.00", "4,void,2026-01-02,1.00")
     home.ok()
-    assert_rows(home.table("gold/by_state"), [("paid", 2, "3.00"), ("sent", 1, "2.00"), ("void", 1, "1.00")], GOLD)
+    assert_rows(home.table("gold/by_state"), [("paid", 2, "3.00"), ("sent", 1, "2.00"), ("void", 1, "1.00")], BY_STATE)
 
 
 @pytest.mark.parametrize(

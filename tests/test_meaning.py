@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from streaming_jobs.errors import UsageError
 from streaming_jobs.increment import Outcome
 from streaming_jobs.meaning import Effect
 from streaming_jobs.operations import diff, quarantine
-from streaming_jobs.run import Run
 from tests.conftest import ORDERS, Home, assert_rows, assert_same, crash_at
 
 AMOUNT = '{name: amount, logicalType: number, physicalType: "DECIMAL(10,2)", logicalTypeOptions: {minimum: 0}}'
@@ -31,11 +29,6 @@ def silver_with(old: str, new: str, text: str = ORDERS) -> str:
     head, tail = text.split("  - name: orders\n", 1)
     assert old in tail
     return f"{head}  - name: orders\n{tail.replace(old, new, 1)}"
-
-
-def redo(home: Home, step: Callable[..., None], *, accept_quality: bool = False, force: bool = False) -> None:
-    (contract,) = home.contracts()
-    step(home.spark, contract, Run(home.settings, lambda _: None, accept_quality=accept_quality, force=force))
 
 
 def refusal(outcome: Outcome) -> str:
@@ -140,9 +133,9 @@ def test_a_change_of_meaning_is_refused_without_a_write_while_bronze_goes_on_and
     after = home.versions()
     assert {t for t in after if after[t] != before[t]} == {"bronze/orders", "ledger/files", "ledger/runs"}
     with pytest.raises(UsageError, match=r"amount\.minimum"):
-        redo(home, silver.replay)
-    redo(home, silver.rebuild, force=True)
-    redo(home, gold.start)
+        home.redo(silver.replay)
+    home.redo(silver.rebuild, force=True)
+    home.redo(gold.start)
     other_home.contract(text)
     assert_equal_silver(home, made_at_once(other_home, *ROWS))
     assert home.ok().notes == ()
@@ -156,14 +149,14 @@ def test_a_looser_rule_is_applied_by_a_replay_that_may_die_and_be_repeated(home:
     line = refusal(home.run("silver"))
     assert "`streaming-jobs quarantine replay orders`" in line
     with crash_at("silver.merged"):
-        redo(home, silver.replay)
+        home.redo(silver.replay)
     refusal(home.run("silver"))
-    redo(home, silver.replay)
+    home.redo(silver.replay)
     home.ok("bronze", "silver")
     other_home.contract(text)
     assert_equal_silver(home, made_at_once(other_home, *ROWS))
     before = home.versions()
-    redo(home, silver.replay)
+    home.redo(silver.replay)
     assert {t: v for t, v in home.versions().items() if v != before[t]} == {"ledger/runs": before["ledger/runs"] + 1}
 
 
@@ -172,7 +165,7 @@ def test_a_row_that_comes_back_from_quarantine_does_not_win_over_a_newer_one(hom
     home.land("b.csv", "1,new,2026-01-02,1.00")
     home.ok("bronze", "silver")
     home.contract(silver_with("minimum: 0", "minimum: -3"))
-    redo(home, silver.replay)
+    home.redo(silver.replay)
     assert_rows(home.table("silver/orders").select("id", "state"), [("1", "new")], "id string, state string")
     assert home.table("quarantine/orders").count() == 0
 
@@ -185,7 +178,7 @@ def test_a_default_for_a_required_column_lets_its_refused_rows_in(home: Home, ot
     text = silver_with(STATE, required[:-1] + ", customProperties: [{property: default, value: unknown}]}")
     home.contract(text)
     assert "quarantine replay" in refusal(home.run("silver"))
-    redo(home, silver.replay)
+    home.redo(silver.replay)
     home.ok("bronze", "silver")
     other_home.contract(text)
     assert_equal_silver(home, made_at_once(other_home, *ROWS))
@@ -211,7 +204,7 @@ def test_a_rebuild_without_a_column_drops_it_and_gold_follows(home: Home, other_
     text = silver_with(f"      - {AMOUNT}\n", "").replace("sum(amount)", "count(state)")
     home.contract(text)
     refusal(home.run())
-    redo(home, silver.rebuild)
+    home.redo(silver.rebuild)
     home.ok()
     other_home.contract(text)
     assert_equal_silver(home, made_at_once(other_home, *ROWS))
@@ -225,9 +218,9 @@ def test_a_recompute_over_the_quality_limit_writes_nothing_unless_it_is_let_in(h
     home.contract(silver_with("value: [at]}", "value: [at]}, {property: maxQuarantinedShare, value: 0.1}"))
     before = home.versions()
     with pytest.raises(Exception, match="3 of 5 rows"):
-        redo(home, silver.rebuild)
+        home.redo(silver.rebuild)
     assert home.versions() == before
-    redo(home, silver.rebuild, accept_quality=True)
+    home.redo(silver.rebuild, accept_quality=True)
     assert home.table("silver/orders").count() == 2
 
 

@@ -11,10 +11,9 @@ from deltalake import DeltaTable
 from streaming_jobs import small
 from streaming_jobs.ledger import FileRow, RunRow
 from streaming_jobs.operations import files
-from tests.conftest import HEADER, ORDERS, Home, assert_rows
+from tests.conftest import BY_STATE, HEADER, ORDERS, Home, assert_rows
 
 SILVER = "id string, state string, at string, amount string, _file string, _row bigint"
-GOLD = "state string, orders bigint, revenue string"
 BRONZE = "id string, state string, at string, amount string, _file string, _row bigint"
 
 TUESDAY = ("1,open,2026-01-06 08:00:00,10.00", "2,open,2026-01-06 09:00:00,20.00", "3,paid,2026-01-06 10:00:00,")
@@ -49,7 +48,7 @@ def test_a_file_becomes_bronze_silver_and_gold(home: Home) -> None:
         ],
         SILVER,
     )
-    assert_rows(home.table("gold/by_state"), [("open", 2, "30.00"), ("paid", 1, None)], GOLD)
+    assert_rows(home.table("gold/by_state"), [("open", 2, "30.00"), ("paid", 1, None)], BY_STATE)
 
 
 def test_the_next_day_reads_only_the_new_file_and_a_run_without_news_writes_nothing(home: Home) -> None:
@@ -59,7 +58,7 @@ def test_the_next_day_reads_only_the_new_file_and_a_run_without_news_writes_noth
     outcome = home.ok()
     assert balances(outcome.notes, "bronze") == [(1, 2, 2, 0, 0)]
     assert balances(outcome.notes, "silver") == [(0, 2, 2, 0, 0)]
-    assert_rows(home.table("gold/by_state"), [("open", 2, "15.00"), ("paid", 2, "20.00")], GOLD)
+    assert_rows(home.table("gold/by_state"), [("open", 2, "15.00"), ("paid", 2, "20.00")], BY_STATE)
     before = home.versions()
     quiet = home.ok()
     assert quiet.notes == ()
@@ -127,7 +126,7 @@ def test_a_corrected_file_corrects_everything_below_it(home: Home, monkeypatch: 
         ],
         "id string, state string, amount string, _file string, _row bigint",
     )
-    assert_rows(home.table("gold/by_state"), [("open", 3, "37.00"), ("paid", 2, "6.00")], GOLD)
+    assert_rows(home.table("gold/by_state"), [("open", 3, "37.00"), ("paid", 2, "6.00")], BY_STATE)
     assert home.table("bronze/orders").count() == 5
 
 
@@ -160,7 +159,7 @@ def test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine(
     home.land("a.csv", "2,open,2026-01-01,1.00", "3,open,2026-01-01,1.00")
     home.ok()
     assert_rows(home.table("silver/orders").select("id", "_row"), [("2", 1), ("3", 2)], "id string, _row bigint")
-    assert_rows(home.table("gold/by_state"), [("open", 2, "2.00")], GOLD)
+    assert_rows(home.table("gold/by_state"), [("open", 2, "2.00")], BY_STATE)
     assert home.table("quarantine/orders").count() == 0
 
 
@@ -244,16 +243,16 @@ def test_a_gold_definition_that_changes_and_changes_back_is_built_anew_each_time
     for text, revenue in ((changed, "3.00"), (ORDERS, "4.00")):
         home.contract(text)
         home.ok()
-        assert_rows(home.table("gold/by_state"), [("open", 2, revenue)], GOLD)
+        assert_rows(home.table("gold/by_state"), [("open", 2, revenue)], BY_STATE)
 
 
 def test_a_null_group_is_kept_up_to_date_like_any_other(home: Home) -> None:
     home.land("a.csv", "1,,2026-01-01,1.00", "2,,2026-01-01,2.00")
     home.ok()
-    assert_rows(home.table("gold/by_state"), [(None, 2, "3.00")], GOLD)
+    assert_rows(home.table("gold/by_state"), [(None, 2, "3.00")], BY_STATE)
     home.land("b.csv", "1,open,2026-01-02,1.00")
     home.ok()
-    assert_rows(home.table("gold/by_state"), [(None, 1, "2.00"), ("open", 1, "1.00")], GOLD)
+    assert_rows(home.table("gold/by_state"), [(None, 1, "2.00"), ("open", 1, "1.00")], BY_STATE)
 
 
 def test_a_gold_table_that_a_change_does_not_reach_is_not_written(home: Home) -> None:
@@ -275,7 +274,7 @@ def test_a_lost_silver_checkpoint_ends_in_the_same_tables(home: Home) -> None:
     home.ok()
     assert_rows(home.table("silver/orders").select("id", "state"), [("1", "open"), ("3", "paid")], "id string, state string")
     assert home.table("quarantine/orders").count() == 1
-    assert_rows(home.table("gold/by_state"), [("open", 1, "1.00"), ("paid", 1, "1.00")], GOLD)
+    assert_rows(home.table("gold/by_state"), [("open", 1, "1.00"), ("paid", 1, "1.00")], BY_STATE)
 
 
 PARTITIONED = ORDERS.replace("      - {name: state, logicalType: string}", "      - {name: state, logicalType: string, partitioned: true}")
@@ -310,7 +309,7 @@ def test_a_lost_gold_checkpoint_does_not_keep_groups_that_went_away(home: Home) 
     home.ok("bronze", "silver")
     shutil.rmtree(home.path / "checkpoints" / "gold")
     home.ok()
-    assert_rows(home.table("gold/by_state"), [("open", 1, "1.00")], GOLD)
+    assert_rows(home.table("gold/by_state"), [("open", 1, "1.00")], BY_STATE)
 
 
 def test_a_raw_column_dropped_from_the_contract_does_not_keep_a_correction_out(home: Home) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from streaming_jobs import bronze, gold, silver, verify
 from streaming_jobs.errors import UsageError
-from streaming_jobs.run import Run
 from streaming_jobs.verify import Finding
 from tests.conftest import ORDERS, Home
 
@@ -26,11 +25,7 @@ def proof(home: Home, of: Callable[..., verify.Proof] = verify.of_silver) -> ver
 
 
 def sql(statement: str) -> Callable[[Home], object]:
-    def run(home: Home) -> object:
-        names = {n: f"delta.`{home.settings.table(f'{n}/orders')}`" for n in ("bronze", "silver", "quarantine")}
-        return home.spark.sql(statement.format(**names, gold=f"delta.`{home.settings.table('gold/by_state')}`"))
-
-    return run
+    return lambda home: home.sql(statement)
 
 
 def twice(home: Home) -> None:
@@ -72,7 +67,6 @@ def test_tables_that_runs_made_are_proved_and_every_damage_is_found_and_repaired
     home.land("b.csv", "1,sent,2026-01-03,1.50", "8,sent,2026-01-03,2.00", "x1,open,never,2.00")
     home.land("a.csv", *ROWS, at=1_767_600_001)
     home.ok()
-    (contract,) = home.contracts()
     (home.raw / "c.csv").unlink()
     for of in PROOFS.values():
         assert proof(home, of) == verify.Proof()
@@ -83,8 +77,7 @@ def test_tables_that_runs_made_are_proved_and_every_damage_is_found_and_repaired
         expected = sorted(finding for _, findings in DAMAGE[layer] for finding in findings)
         assert sorted((f.key, f.held, f.expected) for f in found.findings) == expected
         assert (found.total, f"rebuild {layer} orders" in str(found.failure())) == (len(expected), True)
-    for step in (bronze.rebuild, silver.rebuild, gold.rebuild):
-        step(home.spark, contract, Run(home.settings, lambda _: None, force=True))
+    home.redo(bronze.rebuild, silver.rebuild, gold.rebuild, force=True)
     for of in PROOFS.values():
         assert proof(home, of) == verify.Proof()
     assert home.table("bronze/orders").where("_file = 'c.csv'").count() == 1  # it no longer lies there
