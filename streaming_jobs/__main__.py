@@ -7,6 +7,7 @@ The four general options are taken before or after the command's name. Exit code
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -38,7 +39,9 @@ class _Call:
     console: Console
 
     def settings(self) -> Settings:
-        return settings_of.load(self.home)
+        found = settings_of.load(self.home)
+        os.umask(int(found.umask, 8))
+        return found
 
     def contracts(self, settings: Settings, datasets: Sequence[str] = ()) -> tuple[Contract, ...]:
         return contracts.load_all(settings.conf, datasets)

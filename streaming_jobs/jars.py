@@ -102,7 +102,7 @@ def resolve(folder: Path, lock: Path = LOCK, fetch: Fetch | None = None) -> bool
 def spark_submit(lock: Lock, scratch: Path) -> None:
     """Resolve with the `spark-submit` of the installed pyspark; every way it can fail is a SetupError."""
     require_java()
-    home = _spark_home()
+    home = spark_home()
     nothing = scratch / "nothing.py"
     nothing.touch()
     command = [str(home / "bin" / "spark-submit"), "--packages", lock.package, "--exclude-packages", ",".join(lock.exclude)]
@@ -156,8 +156,8 @@ def require_java() -> Path:
     """
     java = _java()
     release = _release(java)
-    version = release.get("JAVA_VERSION") or _ask(java)
-    if version is None:
+    version = java_version(java)
+    if not version:
         raise SetupError(f"{java} does not run; Java {OLDEST_JAVA} or newer is needed, nothing was started: {INSTALL_JAVA}")
     if _major(version) < OLDEST_JAVA:
         raise SetupError(f"{java} is Java {version}; {OLDEST_JAVA} or newer is needed, nothing was started: {INSTALL_JAVA}")
@@ -165,6 +165,19 @@ def require_java() -> Path:
     if modules and NEEDED_MODULE not in modules.split():
         raise SetupError(f"{java} is a trimmed Java without {NEEDED_MODULE}, which Spark asks for; nothing was started: {INSTALL_JAVA}")
     return java
+
+
+def java_version(java: Path) -> str:
+    """As `17.0.15`; empty for a Java that does not run."""
+    return _release(java).get("JAVA_VERSION") or _ask(java) or ""
+
+
+def spark_home() -> Path:
+    """The folder of the installed pyspark, links resolved. Raises SetupError when there is none."""
+    spec = importlib.util.find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise SetupError("pyspark is not installed in this Python; no jar was fetched, run `make setup`.")
+    return Path(spec.origin).resolve().parent
 
 
 def _java() -> Path:
@@ -214,13 +227,6 @@ def _verified(path: Path, jar: Jar, hint: str) -> Path:
     if actual != jar.sha256:
         raise SetupError(f"{jar.name} is altered: {path} has SHA-256 {actual}, jars.lock another; nothing was started, {hint}")
     return path
-
-
-def _spark_home() -> Path:
-    spec = importlib.util.find_spec("pyspark")
-    if spec is None or spec.origin is None:
-        raise SetupError("pyspark is not installed in this Python; no jar was fetched, run `make setup`.")
-    return Path(spec.origin).parent
 
 
 def main(arguments: Sequence[str] = ()) -> int:

@@ -21,7 +21,7 @@ from pyspark.java_gateway import launch_gateway
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
-from streaming_jobs import jars
+from streaming_jobs import class_archive, jars
 from streaming_jobs.errors import SetupError
 from streaming_jobs.settings import Settings
 
@@ -31,6 +31,7 @@ _SMALL = {
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
 _END_SECONDS = 30  # for shutdown hooks; about 0.5 is usual
+_ARCHIVE_SECONDS = 180  # where the archive of classes is written too; about 15 is usual
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 
 # Reasons and measurements stand in docs/spark.md, one line each.
@@ -75,10 +76,13 @@ def opened(settings: Settings, lock_fds: Iterable[int] = (), *, small: bool = Fa
     if active is not None:
         yield active
         return
+    archive = _archive(settings)
+    options = [class_archive.write(archive), "-XX:TieredStopAtLevel=1" if small else ""]
     try:
-        yield start(settings, lock_fds, _SMALL if small else None, "-XX:TieredStopAtLevel=1" if small else "")
+        yield start(settings, lock_fds, _SMALL if small else None, " ".join(options))
     finally:
-        _end_jvm()
+        _end_jvm(_ARCHIVE_SECONDS if options[0] else _END_SECONDS)
+        class_archive.keep(archive)
 
 
 def start(
@@ -92,10 +96,12 @@ def start(
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
-    jars.require_java()
+    archive = _archive(settings)
+    # Ours, whatever the environment names, and by one path: the class archive is good for that path only.
+    os.environ["SPARK_HOME"] = str(jars.spark_home())
     conf = SparkConf(loadDefaults=False)
     conf.setMaster(f"local[{settings.cores}]")
-    conf.setAll([*_conf(settings, java_options).items(), *(conf_over or {}).items()])
+    conf.setAll([*_conf(settings, f"{class_archive.use(archive)} {java_options}").items(), *(conf_over or {}).items()])
     # The UI and every other server of Spark resolve this name, not the bind address alone.
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     # Rows come back from the JVM as naive datetimes in this process's zone.
@@ -120,7 +126,11 @@ def start(
     return spark
 
 
-def _end_jvm() -> None:
+def _archive(settings: Settings) -> Path:
+    return class_archive.fitting(settings.jars, jars.require_java(), jars.spark_home(), jars.verify(settings.jars))
+
+
+def _end_jvm(seconds: int) -> None:
     """End the JVM by closing its standard input, as Python's own end would, and wait for it.
 
     No `stop()` first: no query is running any more, and the JVM's shutdown hooks clean up after it.
@@ -132,7 +142,7 @@ def _end_jvm() -> None:
     gateway.shutdown()
     gateway.proc.stdin.close()
     try:
-        gateway.proc.wait(_END_SECONDS)
+        gateway.proc.wait(seconds)
     except subprocess.TimeoutExpired:
         gateway.proc.kill()
         gateway.proc.wait()
@@ -146,7 +156,7 @@ def _conf(settings: Settings, java_options: str) -> dict[str, str]:
     )
     return {
         **_CONF,
-        "spark.jars": ",".join(str(jar) for jar in jars.verify(settings.jars)),
+        "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in jars.verify(settings.jars)),
         "spark.driver.memory": settings.driver_memory,
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
         "spark.driver.extraJavaOptions": java,

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streaming_jobs import jars as jar_files
+from streaming_jobs import machine
 from streaming_jobs.errors import SettingsError
 
 PREFIX = "STREAMING_JOBS_"
@@ -28,11 +29,13 @@ class Settings(BaseSettings):
     home: Path = Path()  # folder; always absolute after `load`
     jars: Path = Field(default_factory=jar_files.default_folder)  # folder with the four Delta jars
     cores: int = Field(2, ge=1)  # threads of the local Spark master
-    driver_memory: str = Field("2g", pattern=r"^\d+[mg]$")  # JVM heap, such as 512m or 2g
+    driver_memory: str = Field(default_factory=lambda: machine.heap(machine.memory()), pattern=r"^\d+[mg]$")  # JVM heap, such as 2g
     shuffle_partitions: int = Field(2, ge=1)  # Spark's; MERGE and Gold do not coalesce by themselves
     small_work_mb: int = Field(64, ge=0)  # MiB of files and tables; below it a run starts fast instead of running fast
     max_files_per_batch: int = Field(1000, ge=1)  # files; bounds a micro-batch, not the work of a run
     archive_ingested: bool = False  # move ingested files to data/archive, so that the landing folder stays short
+    umask: str = Field("077", pattern=r"^[0-7]{3}$")  # octal; what others may not do with files that are made
+    stop_seconds: int = Field(60, ge=1)  # seconds; after a signal the batch in hand may take so long
     probe_threads: int = Field(4, ge=1)  # files probed at the same time
     change_feed_retention_days: int = Field(30, ge=1)  # days; must outlast the longest pause of Silver or Gold
 

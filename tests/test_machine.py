@@ -1,0 +1,30 @@
+"""How much memory there is, and what the JVM gets of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streaming_jobs import machine
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(("total", "heap"), [(1, "1024m"), (4, "1024m"), (16, "4096m"), (24, "6144m"), (256, "8192m")])
+def test_the_heap_is_a_quarter_of_the_memory_within_bounds(total: int, heap: str) -> None:
+    assert machine.heap(total * GIB) == heap
+
+
+@pytest.mark.parametrize("name", ["memory.max", "memory/memory.limit_in_bytes"])
+def test_a_container_has_what_it_is_limited_to(tmp_path: Path, name: str) -> None:
+    limit = tmp_path / name
+    limit.parent.mkdir(exist_ok=True)
+    limit.write_text("268435456\n")
+    assert machine.memory(tmp_path) == 256 << 20
+
+
+def test_without_a_limit_it_is_the_memory_of_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("max\n")
+    total = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal:"))
+    assert machine.memory(tmp_path) == int(total.split()[1]) << 10 == machine.memory(tmp_path / "nowhere")
