@@ -27,16 +27,15 @@ from streaming_jobs.run import Run
 from streaming_jobs.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = int(sys.argv[2]) if len(sys.argv) > 2 else 30
 ROWS = 33_000
 COLUMNS = "event_id,user_id,event_type,event_timestamp,country,amount"
 
 
-def generate(folder: Path) -> int:
+def generate(folder: Path, files: int) -> int:
     """Write the files; returns their bytes."""
     order = random.Random(1)
     size = 0
-    for day in range(1, FILES + 1):
+    for day in range(1, files + 1):
         lines = [COLUMNS]
         for n in range(ROWS):
             kind = order.choice(("page_view", "click", "add_to_cart", "purchase", "signup"))
@@ -75,12 +74,12 @@ def seconds(work: Callable[[], None]) -> float:
     return time.monotonic() - started
 
 
-def main(rounds: int) -> None:
+def main(rounds: int, files: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for part in ("raw", "checkpoints"):
             (folder / part).mkdir()
-        size = generate(folder / "raw")
+        size = generate(folder / "raw", files)
         with session.opened(settings.load(folder)) as spark:
             pairs = []
             for turn in range(rounds + 1):
@@ -90,17 +89,17 @@ def main(rounds: int) -> None:
                 if turn:  # the first pair warms the session up
                     pairs.append((mine, floor))
                     print(f"bronze {mine:.2f} s, csv -> parquet {floor:.2f} s, ratio {floor / mine:.2f}", flush=True)
-            held = ledger.file_states(home, "events")
-            assert sum(s.last.rows or 0 for s in held.values()) == FILES * ROWS
+            held = ledger.known(home, "events").states
+            assert sum(s.last.rows or 0 for s in held.values()) == files * ROWS
             (contract,) = contracts.load_all(home.conf)
             names = sorted(held)
             probed = seconds(lambda: probe.probe_all(folder / "raw", names, contract.landing, contract.bronze.columns, 4) and None)
         ratios = sorted(floor / mine for mine, floor in pairs)
         print(
-            f"{FILES} files, {size >> 20} MiB, {FILES * ROWS} rows, {rounds} pairs: floor / bronze median {statistics.median(ratios):.2f} "
+            f"{files} files, {size >> 20} MiB, {files * ROWS} rows, {rounds} pairs: floor / bronze median {statistics.median(ratios):.2f} "
             f"({ratios[0]:.2f} to {ratios[-1]:.2f}); the probe alone {probed:.2f} s"
         )
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5, int(sys.argv[2]) if len(sys.argv) > 2 else 30)

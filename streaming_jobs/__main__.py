@@ -8,6 +8,7 @@ The four general options are taken before or after the command's name. Exit code
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from streaming_jobs.contract import Contract
 from streaming_jobs.errors import ContractError, DamagedState, Failure, UsageError, as_failure
 from streaming_jobs.ledger import Status
 from streaming_jobs.settings import Settings
+from streaming_jobs.stop import Stop
 
 if TYPE_CHECKING:
     from streaming_jobs.increment import Outcome
@@ -101,6 +103,16 @@ def gold(context: typer.Context, datasets: Datasets = None) -> None:
 def run(context: typer.Context, datasets: Datasets = None, accept_quality: AcceptQuality = False) -> None:
     """Bronze, silver and gold in order, then exit."""
     _exit(context, lambda call: _increment(call, ["bronze", "silver", "gold"], datasets, accept_quality=accept_quality))
+
+
+@app.command()
+def watch(
+    context: typer.Context,
+    datasets: Datasets = None,
+    every: Annotated[str, typer.Option(metavar="TIME", help="Between two looks at the landing folder, such as 5s, 500ms or 1m.")] = "5s",
+) -> None:
+    """The three layers kept up to date until SIGTERM or Ctrl-C."""
+    _exit(context, lambda call: _watch(call, datasets, every))
 
 
 @app.command()
@@ -251,7 +263,7 @@ def _report(call: _Call, datasets: Sequence[str] | None, work: _Work, *, accept_
     wanted = call.contracts(settings, datasets or ())
     from streaming_jobs.run import Run
 
-    one = Run(settings, call.console.note, accept_quality=accept_quality, force=force)
+    one = Run(settings, call.console.note, Stop(seconds=settings.stop_seconds), accept_quality=accept_quality, force=force)
     one.stop.listen()
     with call.console.progress() as spinner:
 
@@ -276,6 +288,30 @@ def _report(call: _Call, datasets: Sequence[str] | None, work: _Work, *, accept_
         }
     )
     return outcome.exit_code
+
+
+def _watch(call: _Call, datasets: Sequence[str] | None, every: str) -> int:
+    seconds, settings = _seconds(every), call.settings()
+    from streaming_jobs import watch as operation
+    from streaming_jobs.run import Run
+
+    one = Run(settings, call.console.note, Stop(seconds=settings.stop_seconds))
+    one.stop.listen()
+
+    def fail(failure: Failure, then: str) -> None:
+        call.console.fail(failure)
+        call.console.say(then)
+
+    operation.watch(datasets or (), one, seconds, operation.Told(call.console.say, fail))
+    return 0
+
+
+def _seconds(text: str) -> float:
+    """`5s`, `500ms`, `1m` in seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m)", text)
+    if found is None:
+        raise UsageError(f"--every {text}: a number with ms, s or m, such as 5s; nothing was started.")
+    return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60}[found[2]]
 
 
 def _plan(call: _Call, datasets: Sequence[str] | None) -> int:

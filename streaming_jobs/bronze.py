@@ -78,7 +78,7 @@ def rebuild(spark: SparkSession, contract: Contract, run: Run) -> None:
     folder = run.settings.landing(contract.landing.folder)
     landing.require_folder(folder)
     stored = require_agreement(contract, run.settings, forced=run.force)
-    lost = ledger.last_loaded_id(run.settings, contract.dataset) > stored
+    lost = ledger.known(run.settings, contract.dataset).last_loaded_id > stored
     if contract.bronze.on_redelivery is Redelivery.APPEND and not lost:
         raise UsageError(
             f"bronze of {contract.dataset}: under onRedelivery: append Bronze keeps deliveries that no longer lie in the landing folder, "
@@ -130,7 +130,7 @@ def _give_up(ingest: _Ingest) -> None:
 
 def _read_again(spark: SparkSession, ingest: _Ingest) -> None:
     """Replace the rows of every ingested file that still lies there, and of files that the ledger does not know, in one commit."""
-    contract, settings = ingest.contract, ingest.run.settings
+    contract, settings, clock = ingest.contract, ingest.run.settings, Clock()
     paths = [e.path for e in ingest.compare(landing.list_folder(ingest.folder)).ingested]
     probed = probe.probe_all(ingest.folder, paths, contract.landing, contract.bronze.columns, settings.probe_threads)
     new_id = ingest.next_id()
@@ -139,7 +139,7 @@ def _read_again(spark: SparkSession, ingest: _Ingest) -> None:
     if files:
         held = sum(state.loaded.rows or 0 for f in files if (state := ingest.states[f.path]).loaded)
         require_rows(ingest.run, "bronze", contract.dataset, contract.bronze_table, held, rows)
-        _load(spark, ingest, files, in_place=True, unknown=rows_per_file(contract, settings).keys() - ingest.states.keys())
+        _load(spark, ingest, files, clock, in_place=True, unknown=rows_per_file(contract, settings).keys() - ingest.states.keys())
 
 
 def _counted(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts]) -> tuple[Sequence[Facts], int]:
@@ -160,10 +160,11 @@ def require_agreement(contract: Contract, settings: Settings, *, forced: bool = 
     """
     dataset = contract.dataset
     stored = ledger.transaction_version(settings.table(contract.bronze_table), pending.bronze_app(dataset))
-    known, loaded = ledger.last_ingest_id(settings, dataset), ledger.last_loaded_id(settings, dataset)
-    if stored > known:
+    known = ledger.known(settings, dataset)
+    loaded = known.last_loaded_id
+    if stored > known.last_ingest_id:
         raise DamagedState(
-            f"data/{contract.bronze_table} holds ingest {stored}, the ledger knows only {known}: files would be read twice. "
+            f"data/{contract.bronze_table} holds ingest {stored}, the ledger knows only {known.last_ingest_id}: files would be read twice. "
             "Nothing was read. Restore data/ledger from the backup that belongs to the tables."
         )
     if loaded > stored and not forced:
@@ -190,10 +191,10 @@ def _begin(contract: Contract, run: Run, stored: int) -> _Ingest:
     settings, dataset = run.settings, contract.dataset
     folder = settings.landing(contract.landing.folder)
     _recover(contract, run, folder, stored)
-    states = ledger.file_states(settings, dataset)
+    known = ledger.known(settings, dataset)
+    states = dict(known.states)
     twins = {s.loaded.sha256: path for path, s in states.items() if s.loaded and s.loaded.sha256}
-    last_id = ledger.last_ingest_id(settings, dataset)
-    return _Ingest(run, contract, folder, states, last_id, pending.changed_at(contract), twins=twins)
+    return _Ingest(run, contract, folder, states, known.last_ingest_id, pending.changed_at(contract), twins=twins)
 
 
 def _recover(contract: Contract, run: Run, folder: Path, stored: int) -> None:
@@ -201,9 +202,10 @@ def _recover(contract: Contract, run: Run, folder: Path, stored: int) -> None:
 
     Not committed: nothing to do, its files count as not ingested; one that has gone since is noted.
     """
-    intents = ledger.open_intents(run.settings, contract.dataset)
+    known = ledger.known(run.settings, contract.dataset)
+    intents = known.intents
     if intents and intents[0].ingest_id <= stored:
-        _confirm(contract, run, folder, ledger.file_states(run.settings, contract.dataset), intents, Clock(), None)
+        _confirm(contract, run, folder, known.states, intents, Clock(), None)
         return
     gone = [i for i in intents if not (folder / i.path).exists()]
     if gone:
@@ -213,7 +215,7 @@ def _recover(contract: Contract, run: Run, folder: Path, stored: int) -> None:
 def _discovered(ingest: _Ingest) -> streams.BatchFunction:
     """The batch function of the file stream."""
 
-    def apply(batch: DataFrame, batch_id: int) -> None:
+    def apply(batch: DataFrame, batch_id: int, clock: Clock) -> None:
         ingest.batch_id = batch_id
         # Distinct by set: a name with glob characters may list other files again.
         names = {_relative(row.path, ingest.folder) for row in batch.collect()}
@@ -224,7 +226,8 @@ def _discovered(ingest: _Ingest) -> streams.BatchFunction:
         new_id = ingest.next_id()
         claimed = sorted(path for path in lost if landing.claims(ingest.contract.landing, path))
         _decide(ingest, [_refused(ingest, new_id, Refusal(path, ledger.VANISHED)) for path in claimed])
-        _ingest(batch.sparkSession, ingest, found.candidates)
+        clock.lap("list")
+        _ingest(batch.sparkSession, ingest, found.candidates, clock)
         ingest.batch_id = None
 
     return apply
@@ -232,6 +235,7 @@ def _discovered(ingest: _Ingest) -> streams.BatchFunction:
 
 def _sweep(spark: SparkSession, ingest: _Ingest) -> None:
     """Close what a path-only source cannot see: changed, skipped, refused and vanished files."""
+    clock = Clock()
     found = ingest.compare(landing.list_folder(ingest.folder))
     new_id = ingest.next_id()
     _decide(
@@ -241,7 +245,9 @@ def _sweep(spark: SparkSession, ingest: _Ingest) -> None:
     )
     for chunk in _chunks(found.candidates, ingest.run.settings.max_files_per_batch):
         ingest.run.stop.check()
-        _ingest(spark, ingest, chunk)
+        clock.lap("list")
+        _ingest(spark, ingest, chunk, clock)
+        clock = Clock()
 
 
 def _archive(ingest: _Ingest) -> None:
@@ -259,7 +265,7 @@ def _archive(ingest: _Ingest) -> None:
     _note(ingest, rows)
 
 
-def _ingest(spark: SparkSession, ingest: _Ingest, entries: Sequence[Entry]) -> None:
+def _ingest(spark: SparkSession, ingest: _Ingest, entries: Sequence[Entry], clock: Clock) -> None:
     """Probe files and do with each what its content and the contract say."""
     if not entries:
         return
@@ -278,9 +284,11 @@ def _ingest(spark: SparkSession, ingest: _Ingest, entries: Sequence[Entry]) -> N
             state = ingest.states.get(found.path)
             (replaced if state and _gives_way(contract, state) else append).append(found)
     _decide(ingest, decided)
+    clock.lap("probe")
     for files, in_place in ((append, False), (replaced, True)):
         if files:
-            _load(spark, ingest, files, in_place=in_place)
+            _load(spark, ingest, files, clock, in_place=in_place)
+            clock = Clock()
 
 
 def _without_reading(ingest: _Ingest, new_id: int, found: Facts) -> FileRow | None:
@@ -315,16 +323,19 @@ def _gives_way(contract: Contract, state: FileState) -> bool:
     return state.loaded is not None and not (contract.bronze.on_redelivery is Redelivery.APPEND and state.loaded.sha256)
 
 
-def _load(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], *, in_place: bool, unknown: Collection[str] = ()) -> None:
+def _load(
+    spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], clock: Clock, *, in_place: bool, unknown: Collection[str] = ()
+) -> None:
     """Write files to Bronze in one commit. A file that Spark cannot read is rejected, the others go in.
 
     in_place: instead of the rows that Bronze holds of them, and of `unknown` files.
     """
-    contract, run, clock = ingest.contract, ingest.run, Clock()
+    contract, run = ingest.contract, ingest.run
     table, new_id = run.settings.table(contract.bronze_table), ingest.next_id()
     intents = [_facts_row(ingest, new_id, f, Status.READING, None) for f in files]
     ledger.append_files(run.settings, intents, (f"files:{contract.dataset}:intent", new_id))
     hit("bronze.intended")
+    clock.lap("ledger")
     txn = Txn(pending.bronze_app(contract.dataset), new_id)
     try:
         rows = reading.read(spark, contract, ingest.folder, files, new_id)
@@ -337,9 +348,10 @@ def _load(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], *, in_pl
         if len(readable) == len(files):
             raise  # not the fault of a file
         if readable:
-            _load(spark, ingest, readable, in_place=in_place, unknown=unknown)
+            _load(spark, ingest, readable, clock, in_place=in_place, unknown=unknown)
         return
     hit("bronze.committed")
+    clock.lap("write")
     decided = _confirm(contract, run, ingest.folder, ingest.states, intents, clock, ingest.batch_id)
     _note(ingest, decided)
 
@@ -403,6 +415,7 @@ def _confirm(
                 decided_at=ledger.now(),
             )
         )
+    clock.lap("confirm")
     total = sum(d.rows or 0 for d in decided)
     before = [state.loaded for i in intents if (state := states.get(i.path)) and _gives_way(contract, state)]
     new_id = intents[0].ingest_id

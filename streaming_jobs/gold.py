@@ -92,13 +92,15 @@ def create(gold: Gold, run: Run) -> None:
 def apply_changes(contract: Contract, run: Run, failed: _Failed) -> streams.BatchFunction:
     """The batch function: changes of Silver -> every Gold table they touch. failed: told of tables whose SQL fails."""
 
-    def apply(batch: DataFrame, batch_id: int) -> None:
-        clock, query = Clock(), streams.query_id(batch.sparkSession)
+    def apply(batch: DataFrame, batch_id: int, clock: Clock) -> None:
+        query = streams.query_id(batch.sparkSession)
+        streams.pack_files(batch.sparkSession)
         # The first batch of a stream is Silver as it is: it cannot name groups that went away before.
         partly = [] if batch_id == 0 else [g for g in contract.gold if g.source is None and _is_built(g, contract, run)]
         rows, touched = _touched(batch, partly, contract)
         if not rows and batch_id > 0:
             return
+        clock.lap("touched")
         failed.clear()  # what failed before is not built, and so is computed whole here
 
         def bring(gold: Gold) -> int:
@@ -115,6 +117,7 @@ def apply_changes(contract: Contract, run: Run, failed: _Failed) -> streams.Batc
             if gold.source is not None:
                 gone += bring(gold)
                 hit("gold.replaced")
+        clock.lap("recompute")
         _record(run, clock, contract, (f"runs:gold:{contract.dataset}:{query}", batch_id), batch_id, rows, gone)
         hit("gold.recorded")
 

@@ -8,20 +8,33 @@ because it holds the lock of the layer and dataset that the transaction is named
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import arro3.core as arrow
 from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, write_deltalake
+from deltalake.exceptions import DeltaError
 
 from streaming_jobs.settings import Settings
 
 FILES = "ledger/files"
 RUNS = "ledger/runs"
+_COMPACT_EVERY = 100  # commits
+_FILE_BYTES = 16 << 20  # a file of this size is not written again
+RETENTION = {
+    "delta.checkpointInterval": "20",  # commits; every opening reads those since the last one
+    "delta.logRetentionDuration": "interval 10 minutes",
+    "delta.deletedFileRetentionDuration": "interval 10 minutes",
+}
+_COMMIT = re.compile(r"\d{20}\.json")
 ACCEPTED = "accepted by hand; the next run applies it"
 VANISHED = "planned, and gone before it could be read"
 ARCHIVED = "moved to data/archive"
@@ -108,7 +121,7 @@ class FileState:
 class RunRow:
     """The balance of one micro-batch: rows_in = accepted + quarantined + superseded.
 
-    batch_id: of the stream; None for a sweep. deleted: rows that left the layer's table.
+    batch_id: of the stream; None for a sweep. deleted: rows that left the layer's table. stages: JSON, stage -> seconds.
     """
 
     run_id: str
@@ -125,6 +138,7 @@ class RunRow:
     deleted: int
     table_version: int | None
     outcome: str
+    stages: str | None
 
 
 _TEXT, _LONG, _DOUBLE = arrow.DataType.utf8(), arrow.DataType.int64(), arrow.DataType.float64()
@@ -138,85 +152,102 @@ _FILE_TYPES = {
 }
 _RUN_TYPES = {
     **dict.fromkeys([f.name for f in fields(RunRow)], _LONG),
-    **dict.fromkeys(["run_id", "dataset", "layer", "outcome"], _TEXT),
+    **dict.fromkeys(["run_id", "dataset", "layer", "outcome", "stages"], _TEXT),
     "started_at": _TIME,
     "seconds": _DOUBLE,
 }
 
 
-def file_states(settings: Settings, dataset: str) -> dict[str, FileState]:
-    """The state of every path the ledger knows of a dataset; an intent never counts as a decision."""
-    rows = _read_files(settings, _NEWEST.format(dataset=text(dataset)))
+@dataclass(frozen=True)
+class Known:
+    """What the file ledger says of a dataset.
+
+    states: of every path; an intent never counts as a decision. last_ingest_id: the highest handed out, 0 before the first.
+    last_loaded_id: the highest of an ingest known to have put rows into Bronze, -1: none. intents: of the newest ingest, where
+    no decision followed because the process died in between; sorted by path.
+    """
+
+    states: Mapping[str, FileState] = field(default_factory=dict)
+    last_ingest_id: int = 0
+    last_loaded_id: int = -1
+    intents: tuple[FileRow, ...] = ()
+
+
+def known(settings: Settings, dataset: str) -> Known:
+    """The file ledger as it is now; read again only when it has a new commit."""
+    table = settings.table(FILES)
+    commit = _newest_commit(table)
+    return _known(table, commit, dataset) if commit else Known()
+
+
+@lru_cache(maxsize=64)
+def _known(table: Path, _commit: tuple[str, int], dataset: str) -> Known:
+    batches = _execute({"files": table}, _KNOWN.format(dataset=text(dataset), archived=text(ARCHIVED), accepted=text(ACCEPTED)))
+    rows, marks = _rows(batches), [mark for batch in batches for mark in zip(*(batch.column(c).to_pylist() for c in _MARKS), strict=True)]
+    if not rows:
+        return Known()
     states: dict[str, FileState] = {}
+    intents = []
     for row in rows:
-        known = states.get(row.path)
+        if row.status is Status.READING:
+            intents.append(row)
+            continue
+        before = states.get(row.path)
         loaded = row if row.status in (Status.INGESTED, Status.REPEAT) else None
         # Newest first: the first row of a path is its last decision, a later one can only be what was loaded.
-        states[row.path] = replace(known, loaded=known.loaded or loaded) if known else FileState(row, loaded)
-    return states
+        states[row.path] = replace(before, loaded=before.loaded or loaded) if before else FileState(row, loaded)
+    last_id, last_loaded_id = marks[0]
+    return Known(states, last_id, last_loaded_id, tuple(intents))
 
 
-# A repeat carries the rows of the content it repeats, so one row tells what Bronze holds.
-_NEWEST = """
-WITH decided AS (
-  SELECT *, status IN ('ingested', 'repeat') AS loads FROM files WHERE dataset = {dataset} AND status <> 'reading'),
-ranked AS (
-  SELECT *, row_number() OVER (PARTITION BY path ORDER BY ingest_id DESC) AS n,
-            row_number() OVER (PARTITION BY path, loads ORDER BY ingest_id DESC) AS n_loads FROM decided)
-SELECT * FROM ranked WHERE n = 1 OR (loads AND n_loads = 1) ORDER BY path, ingest_id DESC
+# A repeat carries the rows of the content it repeats, so one row tells what Bronze holds. A file accepted by hand has two rows of one
+# ingest: the decision, and the acceptance, which may be written beside a Bronze batch and so takes no number of its own.
+_MARKS = ("last_id", "last_loaded_id")
+_KNOWN = """
+WITH mine AS (
+  SELECT *, status = 'reading' AS reads, status IN ('ingested', 'repeat') AS loads, reason IS NOT DISTINCT FROM {accepted} AS by_hand
+  FROM files WHERE dataset = {dataset}),
+marked AS (
+  SELECT *, max(ingest_id) OVER () AS last_id,
+    coalesce(max(CASE WHEN status = 'ingested' AND rows > 0 AND reason IS DISTINCT FROM {archived} THEN ingest_id END) OVER (), -1)
+      AS last_loaded_id,
+    count(CASE WHEN NOT reads THEN 1 END) OVER (PARTITION BY ingest_id) AS decisions,
+    row_number() OVER (PARTITION BY path, reads ORDER BY ingest_id DESC, by_hand DESC) AS n,
+    row_number() OVER (PARTITION BY path, reads, loads ORDER BY ingest_id DESC) AS n_loads FROM mine)
+SELECT * FROM marked
+WHERE (NOT reads AND (n = 1 OR (loads AND n_loads = 1))) OR (reads AND ingest_id = last_id AND decisions = 0)
+ORDER BY path, ingest_id DESC, by_hand DESC
 """
 
 
 def latest_files(settings: Settings, datasets: Sequence[str], status: Status | None = None) -> tuple[FileRow, ...]:
     """The newest row of each path, intents included; sorted by dataset and path."""
-    if not datasets:
+    if not datasets or _newest_commit(settings.table(FILES)) is None:
         return ()
-    names = ", ".join(text(d) for d in datasets)
-    rows = _read_files(
-        settings,
-        f"""SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY dataset, path ORDER BY ingest_id DESC, status = 'reading') AS n
-            FROM files WHERE dataset IN ({names})) AS t WHERE n = 1 ORDER BY dataset, path""",
-    )
-    return tuple(r for r in rows if status is None or r.status is status)
+    sql = _LATEST.format(datasets=", ".join(text(d) for d in datasets), accepted=text(ACCEPTED))
+    batches = _execute({"files": settings.table(FILES)}, sql)
+    return tuple(r for r in _rows(batches) if status is None or r.status is status)
 
 
-def open_intents(settings: Settings, dataset: str) -> tuple[FileRow, ...]:
-    """Intents of the newest ingest that no decision followed: the process died in between."""
-    return _read_files(
-        settings,
-        f"""WITH mine AS (SELECT * FROM files WHERE dataset = {text(dataset)})
-            SELECT * FROM mine WHERE status = 'reading' AND ingest_id = (SELECT max(ingest_id) FROM mine)
-              AND NOT EXISTS (SELECT 1 FROM mine d WHERE d.ingest_id = mine.ingest_id AND d.status <> 'reading')
-            ORDER BY path""",
-    )
+_LATEST = """
+SELECT * FROM (
+  SELECT *, row_number() OVER (
+    PARTITION BY dataset, path ORDER BY ingest_id DESC, status = 'reading', reason IS DISTINCT FROM {accepted}) AS n
+  FROM files WHERE dataset IN ({datasets})) AS t
+WHERE n = 1 ORDER BY dataset, path
+"""
 
 
-def last_ingest_id(settings: Settings, dataset: str) -> int:
-    """The highest ingest id handed out; 0 before the first."""
-    found = _execute_files(settings, f"SELECT max(ingest_id) AS id FROM files WHERE dataset = {text(dataset)}")
-    return int(found[0].column("id")[0].as_py() or 0) if found else 0
-
-
-def last_loaded_id(settings: Settings, dataset: str) -> int:
-    """The highest id of an ingest that is known to have put rows into Bronze; -1: none."""
-    found = _execute_files(
-        settings,
-        f"""SELECT max(ingest_id) AS id FROM files
-            WHERE dataset = {text(dataset)} AND status = 'ingested' AND rows > 0 AND reason IS DISTINCT FROM {text(ARCHIVED)}""",
-    )
-    loaded = found[0].column("id")[0].as_py() if found else None
-    return -1 if loaded is None else int(loaded)
-
-
-def append_files(settings: Settings, rows: Sequence[FileRow], txn: tuple[str, int]) -> None:
-    """Append decisions; the same transaction twice is written once."""
+def append_files(settings: Settings, rows: Sequence[FileRow], txn: tuple[str, int] | None) -> None:
+    """Append decisions; the same transaction twice is written once, one without a transaction each time."""
     columns = {f.name: [getattr(r, f.name) for r in rows] for f in fields(FileRow)}
     _append(settings.table(FILES), columns, _FILE_TYPES, txn)
 
 
-def append_run(settings: Settings, row: RunRow, txn: tuple[str, int]) -> None:
-    """Append one balance; the same transaction twice is written once."""
-    _append(settings.table(RUNS), {f.name: [getattr(row, f.name)] for f in fields(RunRow)}, _RUN_TYPES, txn)
+def append_runs(settings: Settings, rows: Sequence[RunRow], txn: tuple[str, int] | None) -> None:
+    """Append balances; the same transaction twice is written once, one without a transaction each time."""
+    columns = {f.name: [getattr(r, f.name) for r in rows] for f in fields(RunRow)}
+    _append(settings.table(RUNS), columns, _RUN_TYPES, txn)
 
 
 def transaction_version(table: Path, app: str) -> int:
@@ -225,6 +256,11 @@ def transaction_version(table: Path, app: str) -> int:
         return -1
     found = DeltaTable(str(table)).transaction_version(app)
     return -1 if found is None else found
+
+
+def stamp(settings: Settings) -> object:
+    """Another value after every commit to the file ledger; costs one look at a folder."""
+    return _newest_commit(settings.table(FILES))
 
 
 def query(tables: dict[str, Path], sql: str) -> list[dict[str, Any]]:
@@ -240,21 +276,25 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _read_files(settings: Settings, sql: str) -> tuple[FileRow, ...]:
-    """Rows of a query over the file ledger as `files`. By column: it runs over every file known, on every run."""
+def _newest_commit(table: Path) -> tuple[str, int] | None:
+    """Name and time of the newest commit's file; None: there is no table."""
+    try:
+        with os.scandir(table / "_delta_log") as entries:
+            newest = max((e for e in entries if _COMMIT.fullmatch(e.name)), key=lambda e: e.name, default=None)
+            return (newest.name, newest.stat().st_mtime_ns) if newest else None
+    except FileNotFoundError:
+        return None
+
+
+def _rows(batches: Sequence[arrow.RecordBatch]) -> tuple[FileRow, ...]:
+    """By column: it runs over every file known, on every run."""
     rows: list[FileRow] = []
-    for batch in _execute_files(settings, sql):
+    for batch in batches:
         values = {f.name: batch.column(f.name).to_pylist() for f in fields(FileRow)}
         values["status"] = [Status(s) for s in values["status"]]
         values["header"] = [None if h is None else tuple(h) for h in values["header"]]
         rows += map(FileRow, *values.values())
     return tuple(rows)
-
-
-def _execute_files(settings: Settings, sql: str) -> list[arrow.RecordBatch]:
-    """A query over the file ledger as `files`; nothing before anything was written."""
-    table = settings.table(FILES)
-    return _execute({"files": table}, sql) if DeltaTable.is_deltatable(str(table)) else []
 
 
 def _execute(tables: dict[str, Path], sql: str) -> list[arrow.RecordBatch]:
@@ -264,12 +304,28 @@ def _execute(tables: dict[str, Path], sql: str) -> list[arrow.RecordBatch]:
     return builder.execute(sql).read_all().to_batches()
 
 
-def _append(table: Path, columns: dict[str, list[Any]], types: dict[str, arrow.DataType], txn: tuple[str, int]) -> None:
-    app, version = txn
-    if transaction_version(table, app) >= version:
+def _append(table: Path, columns: dict[str, list[Any]], types: dict[str, arrow.DataType], txn: tuple[str, int] | None) -> None:
+    found = DeltaTable(str(table)) if _newest_commit(table) else None
+    if found and txn and (found.transaction_version(txn[0]) or -1) >= txn[1]:
         return
     data = arrow.Table.from_arrays([_array(values, types[name]) for name, values in columns.items()], names=list(columns))
-    write_deltalake(str(table), data, mode="append", commit_properties=CommitProperties(app_transactions=[Transaction(app, version)]))
+    named = CommitProperties(app_transactions=[Transaction(*txn)]) if txn else None
+    if found is None:
+        write_deltalake(str(table), data, mode="append", commit_properties=named, configuration=RETENTION)
+        return
+    write_deltalake(found, data, mode="append", commit_properties=named)
+    if found.version() % _COMPACT_EVERY == 0:
+        # Another process may be doing the same to this table, for another dataset; next time, then.
+        with suppress(DeltaError):
+            _compact(found)
+
+
+def _compact(table: DeltaTable) -> None:
+    """Join the small files of many commits, and let go of what no reader needs after ten minutes."""
+    table.optimize.compact(target_size=_FILE_BYTES)
+    table.vacuum(dry_run=False, enforce_retention_duration=False)
+    table.create_checkpoint()
+    table.cleanup_metadata()
 
 
 def _array(values: list[Any], kind: arrow.DataType) -> arrow.Array:

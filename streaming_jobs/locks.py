@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from streaming_jobs.errors import Locked
 from streaming_jobs.settings import Settings
+
+_MOST = 300  # bytes of a command line that are kept
 
 
 @contextmanager
@@ -36,7 +40,7 @@ def _hold_one(file: Path) -> Iterator[int]:
     fd = _open_locked(file)
     try:
         os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(fd, f"{os.getpid()} {_command()}\n".encode(), 0)
         yield fd
     finally:
         # Not LOCK_UN: that would also take it from a JVM that is still writing.
@@ -49,15 +53,27 @@ def _open_locked(file: Path) -> int:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            holder = _holder(os.pread(fd, _MOST, 0).decode(errors="replace"))
             os.close(fd)
             layer, dataset = file.stem.split(".", 1)
-            raise Locked(
-                f"{layer} of {dataset} is in use by process {holder}; nothing was read or written. Run again when it has finished."
-            ) from None
+            raise Locked(f"{layer} of {dataset} is in use by {holder}; nothing was read or written. Run again when it has ended.") from None
         try:
             if file.stat().st_ino == os.fstat(fd).st_ino:
                 return fd
         except FileNotFoundError:
             pass
         os.close(fd)  # somebody removed the file between our open and our lock: take the new one
+
+
+def _command() -> str:
+    return shlex.join(["streaming-jobs", *sys.argv[1:]])[:_MOST]
+
+
+def _holder(written: str) -> str:
+    """Who holds a lock, by what it wrote into the file."""
+    pid, _, command = written.strip().partition(" ")
+    if not pid.isdecimal():
+        return "a process that is just starting"
+    if Path("/proc/self").exists() and not Path("/proc", pid).exists():
+        return f"the JVM of process {pid} ({command}), which was killed; it ends by itself"
+    return f"process {pid} ({command})"

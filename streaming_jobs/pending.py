@@ -34,16 +34,17 @@ def of_bronze(contract: Contract, settings: Settings) -> Pending:
     """Compare the landing folder with the ledger. Raises UsageError when the folder is missing."""
     dataset, table = contract.dataset, settings.table(contract.bronze_table)
     entries = landing.list_folder(settings.landing(contract.landing.folder))
-    found = landing.compare(entries, ledger.file_states(settings, dataset), contract.landing, changed_at(contract))
+    known, stored = ledger.known(settings, dataset), ledger.transaction_version(table, bronze_app(dataset))
+    found = landing.compare(entries, known.states, contract.landing, changed_at(contract))
     counts = {"new": found.new, "changed": found.changed, "refused": found.refused, "missing": found.missing}
     reasons = [f"{len(names)} {what}" for what, names in counts.items() if names]
     if movable := archive.movable(settings.landing(contract.landing.folder), found.ingested, contract, settings):
         reasons.append(f"{len(movable)} to archive")
-    if ledger.open_intents(settings, dataset):
+    if known.intents:
         reasons.append("a crashed run to finish")
-    if ledger.transaction_version(table, bronze_app(dataset)) > ledger.last_ingest_id(settings, dataset):
+    if stored > known.last_ingest_id:
         reasons.append("the table is ahead of the ledger")
-    if ledger.last_loaded_id(settings, dataset) > ledger.transaction_version(table, bronze_app(dataset)):
+    if known.last_loaded_id > stored:
         reasons.append("the ledger is ahead of the table")
     reasons += _new_columns(settings, contract.bronze_table, [c.name for c in contract.bronze.columns])
     return Pending("bronze", dataset, tuple(reasons), sum(e.size for e in found.candidates), found)

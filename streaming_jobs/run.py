@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from deltalake.exceptions import DeltaError
+
 from streaming_jobs import ledger
-from streaming_jobs.errors import DamagedState, InputRefused
+from streaming_jobs.errors import DamagedState, Failure, InputRefused
 from streaming_jobs.ledger import FileRow, RunRow
 from streaming_jobs.settings import Settings
 from streaming_jobs.stop import Stop
@@ -27,6 +31,11 @@ class Warned:
 Note = RunRow | FileRow | Warned
 
 
+def new_id() -> str:
+    """The id of one invocation, or of one round of `watch`."""
+    return uuid.uuid4().hex
+
+
 @dataclass(frozen=True)
 class Run:
     """One invocation. notify: told of every balance, every file that was not ingested and every warning."""
@@ -36,9 +45,10 @@ class Run:
     stop: Stop = field(default_factory=Stop)
     accept_quality: bool = False
     force: bool = False  # a rebuild may lose rows
-    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    run_id: str = field(default_factory=new_id)
 
 
+_MOST = 1000  # characters of a failure in the ledger
 _MAX_LOSS = 0.1  # of a table's rows, by a rebuild that nobody forced
 
 
@@ -54,13 +64,18 @@ def require_rows(run: Run, layer: str, dataset: str, table: str, held: int, fres
 
 @dataclass(frozen=True)
 class Clock:
-    """The start of one micro-batch: as a time of day for the ledger, and to measure by."""
+    """One piece of work: when it began, and the seconds that each of its stages took."""
 
     started_at: datetime = field(default_factory=ledger.now)
     ticks: float = field(default_factory=time.monotonic)
+    stages: dict[str, float] = field(default_factory=dict)
 
     def seconds(self) -> float:
         return round(time.monotonic() - self.ticks, 3)
+
+    def lap(self, stage: str) -> None:
+        """What has passed since the last stage ended, or since the beginning, belongs to this one."""
+        self.stages[stage] = round(self.stages.get(stage, 0.0) + self.seconds() - sum(self.stages.values()), 3)
 
 
 def record(
@@ -85,12 +100,20 @@ def record(
     """
     row = RunRow(
         run.run_id, dataset, layer, batch_id, clock.started_at, clock.seconds(), files,
-        rows_in, accepted, superseded, quarantined, deleted, table_version, "done",
+        rows_in, accepted, superseded, quarantined, deleted, table_version, "done", json.dumps(clock.stages),
     )  # fmt: skip
     if rows_in != accepted + superseded + quarantined:
         raise DamagedState(
             f"{layer} of {dataset}, batch {batch_id}: {rows_in} rows in, but {accepted} accepted + {quarantined} quarantined "
             f"+ {superseded} superseded. The batch is not recorded as done and comes again."
         )
-    ledger.append_run(run.settings, row, txn)
+    ledger.append_runs(run.settings, [row], txn)
     run.notify(row)
+
+
+def failed(run: Run, layer: str, dataset: str, failure: Failure) -> None:
+    """Write to the run ledger that a layer failed, and why; a ledger that cannot be written is no second failure."""
+    outcome = f"failed: {' '.join(str(failure).split())}"[:_MOST]
+    row = RunRow(run.run_id, dataset, layer, None, ledger.now(), 0.0, 0, 0, 0, 0, 0, 0, None, outcome, None)
+    with suppress(OSError, DeltaError):
+        ledger.append_runs(run.settings, [row], None)

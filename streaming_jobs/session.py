@@ -30,6 +30,7 @@ _SMALL = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
+_LASTING = "-XX:MaxNewSize=256m"
 _END_SECONDS = 30  # for shutdown hooks; about 0.5 is usual
 _ARCHIVE_SECONDS = 180  # where the archive of classes is written too; about 15 is usual
 _LOG4J = Path(__file__).with_name("log4j2.properties")
@@ -60,15 +61,18 @@ _CONF: Mapping[str, str] = {
     ),
     "spark.sql.streaming.stopActiveRunOnRestart": "false",
     "spark.ui.showConsoleProgress": "false",
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
 
 
 @contextmanager
-def opened(settings: Settings, lock_fds: Iterable[int] = (), *, small: bool = False) -> Iterator[SparkSession]:
+def opened(settings: Settings, lock_fds: Iterable[int] = (), *, small: bool = False, lasting: bool = False) -> Iterator[SparkSession]:
     """A session for one piece of work: the one that runs, or one that is started here and gone afterwards.
 
     small: little data is expected. Compiling expressions and machine code takes longer than such work does,
     so both are left out: half the time for a day of 200 rows, several times as long for millions.
+
+    lasting: it will stay for long, so it is not the one to write the archive of classes, which it would do at its end.
 
     Gone means that the JVM has ended and let go of the locks, so that the next command can have them.
     """
@@ -77,12 +81,18 @@ def opened(settings: Settings, lock_fds: Iterable[int] = (), *, small: bool = Fa
         yield active
         return
     archive = _archive(settings)
-    options = [class_archive.write(archive), "-XX:TieredStopAtLevel=1" if small else ""]
+    options = [_LASTING] if lasting else [class_archive.write(archive), "-XX:TieredStopAtLevel=1" if small else ""]
     try:
-        yield start(settings, lock_fds, _SMALL if small else None, " ".join(options))
+        yield start(settings, lock_fds, _SMALL if small or lasting else None, " ".join(options))
     finally:
-        _end_jvm(_ARCHIVE_SECONDS if options[0] else _END_SECONDS)
+        _end_jvm(_ARCHIVE_SECONDS if options[0] and not lasting else _END_SECONDS)
         class_archive.keep(archive)
+
+
+def is_alive() -> bool:
+    """False when the JVM that was started here has ended."""
+    gateway = SparkContext._gateway
+    return gateway is not None and gateway.proc.poll() is None
 
 
 def start(

@@ -101,14 +101,16 @@ def create(spark: SparkSession, contract: Contract, run: Run) -> None:
 def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
     """The batch function: changes of Bronze -> quarantine, Silver, ledger."""
 
-    def apply(batch: DataFrame, batch_id: int) -> None:
-        clock, query = Clock(), streams.query_id(batch.sparkSession)
+    def apply(batch: DataFrame, batch_id: int, clock: Clock) -> None:
+        query = streams.query_id(batch.sparkSession)
+        streams.pack_files(batch.sparkSession)
 
         def txn(write: str) -> Txn:
             # With the query's id: a new checkpoint counts its batches from 0 again.
             return Txn(f"silver:{contract.dataset}:{write}:{query}", batch_id)
 
         judged = _held(_judged(batch, contract))
+        clock.lap("judge")
         try:
             seen = _measure(judged, contract)
             if not seen.rows:
@@ -118,11 +120,14 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
                 arrived, gone = _held(arrived), _held(gone)
             came = _measure(arrived, contract) if seen.gone else seen
             _limit(arrived, came, contract, run)
+            clock.lap("measure")
             if came.refused or seen.gone:
                 _write_quarantine(arrived, gone, contract, run, txn("quarantine"))
             hit("silver.quarantined")
-            tally = _write_silver(arrived, gone, seen, contract, run, txn("merge"))
+            clock.lap("quarantine")
+            tally = _write_silver(arrived, gone, seen, contract, run, txn("merge"), clock)
             hit("silver.merged")
+            clock.lap("write")
         finally:
             judged.unpersist()
         for rule, rows in came.warned.items():
@@ -197,7 +202,7 @@ def replay(spark: SparkSession, contract: Contract, run: Run) -> None:
     try:
         seen = _measure(judged, contract)
         # Silver first: a row that is in both for a moment is decided again, one in neither would be lost.
-        tally = _write_silver(judged, None, seen, contract, run, Txn(f"silver:{contract.dataset}:replay:{run.run_id}", 0))
+        tally = _write_silver(judged, None, seen, contract, run, Txn(f"silver:{contract.dataset}:replay:{run.run_id}", 0), clock)
         hit("silver.merged")
         now = {"reasons": F.col("_reasons"), "contract_version": F.lit(contract.version)}
         still = judged.where(_is_refused())
@@ -392,7 +397,9 @@ def _exchange_in_memory(arrived: DataFrame, gone: DataFrame | None, contract: Co
     return True
 
 
-def _write_silver(arrived: DataFrame, gone: DataFrame | None, seen: _Measure, contract: Contract, run: Run, txn: Txn) -> _Tally:
+def _write_silver(
+    arrived: DataFrame, gone: DataFrame | None, seen: _Measure, contract: Contract, run: Run, txn: Txn, clock: Clock
+) -> _Tally:
     """Decide every key of the batch against what Silver holds, and write the difference in one commit."""
     if not seen.valid:
         return _Tally(0, 0, 0)
@@ -407,6 +414,7 @@ def _write_silver(arrived: DataFrame, gone: DataFrame | None, seen: _Measure, co
         if counts.get(versions.REDECIDE):
             settled = _held(versions.settle(decided, _winners(spark, decided, contract, run), contract), seen.rows)
             result, counts = settled, _count(settled, contract)
+        clock.lap("decide")
         changes = result.where(F.col("_verdict").isin(versions.INSERT, versions.UPDATE, versions.DELETE))
         if counts.get(versions.UPDATE) or counts.get(versions.DELETE):
             _merge(changes, [counts[v] for v in (versions.UPDATE, versions.DELETE) if v in counts], contract, run, txn)

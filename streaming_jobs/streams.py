@@ -12,9 +12,11 @@ from pathlib import Path
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
+from streaming_jobs.run import Clock
 from streaming_jobs.stop import Stop
 
-BatchFunction = Callable[[DataFrame, int], None]
+BatchFunction = Callable[[DataFrame, int, Clock], None]
+"""Rows, the batch's id, and a clock that began with its planning; that is its first stage, `plan`."""
 
 _POLL_SECONDS = 0.2
 
@@ -55,11 +57,15 @@ def run_available(rows: DataFrame, batch: BatchFunction, checkpoint: Path, stop:
     micro-batch.
     """
     raised: list[BaseException] = []
+    clock = Clock()
 
     def guarded(frame: DataFrame, batch_id: int) -> None:
+        nonlocal clock
         try:
             stop.check()
-            batch(frame, batch_id)
+            clock.lap("plan")
+            batch(frame, batch_id, clock)
+            clock = Clock()
         except BaseException as error:
             # Spark passes on the text only; the object stays here.
             raised.append(error)
@@ -76,6 +82,14 @@ def run_available(rows: DataFrame, batch: BatchFunction, checkpoint: Path, stop:
             query.stop()
     if raised:
         raise raised[0]
+
+
+def pack_files(spark: SparkSession) -> None:
+    """Let one task read many small files, in the session of a micro-batch, which is its own.
+
+    Elsewhere each file is a task, which reading CSV depends on (`reading`): for tables of many small files that is most of the time.
+    """
+    spark.conf.set("spark.sql.files.openCostInBytes", str(4 << 20))
 
 
 def query_id(spark: SparkSession) -> str:

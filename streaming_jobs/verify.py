@@ -99,7 +99,7 @@ def of_bronze(spark: SparkSession, contract: Contract, settings: Settings, limit
     bronze.require_agreement(contract, settings)
     if not tables.exists(table):
         return Proof()
-    states = ledger.file_states(settings, contract.dataset)
+    states = ledger.known(settings, contract.dataset).states
     held = bronze.rows_per_file(contract, settings)
     expected = {path: _said(state.loaded) for path, state in states.items() if state.loaded}
     wrong = [path for path in sorted({*held, *expected}) if held.get(path, (0, 0)) != expected.get(path, (0, 0))]

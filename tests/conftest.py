@@ -137,7 +137,7 @@ class Home:
 
     def states(self, dataset: str = "orders") -> Mapping[str, tuple[str, int | None]]:
         """path -> (status, rows) by the file ledger."""
-        return {path: (str(s.status), s.last.rows) for path, s in ledger.file_states(self.settings, dataset).items()}
+        return {path: (str(s.status), s.last.rows) for path, s in ledger.known(self.settings, dataset).states.items()}
 
 
 def _ignore(*_: object) -> None:

@@ -87,7 +87,7 @@ def new_silver_column(home: Home) -> None:
 
 
 def open_hash(home: Home) -> None:
-    known = ledger.file_states(home.settings, "orders")["a.csv"].last
+    known = ledger.known(home.settings, "orders").states["a.csv"].last
     ledger.append_files(home.settings, [replace(known, sha256=None, ingest_id=99)], ("files:orders:decision", 99))
 
 

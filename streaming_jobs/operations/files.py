@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
-from streaming_jobs import ledger, locks
+from streaming_jobs import ledger
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import UsageError
 from streaming_jobs.grid import Rows
@@ -26,17 +26,15 @@ def accept(path: str, contracts: Sequence[Contract], settings: Settings) -> tupl
     """Let the content that was held back under `path` in; the next Bronze run applies it.
 
     path: relative to the landing folder. Only that very content: a file that changes once more is judged
-    again. Raises UsageError when no dataset holds such a file back, Locked while Bronze is at work.
+    again. Raises UsageError when no dataset holds such a file back.
     """
     accepted = []
     for contract in contracts:
-        state = ledger.file_states(settings, contract.dataset).get(path)
-        if state is None or not state.is_held_back:
-            continue
-        with locks.hold(settings, ["bronze"], [contract.dataset]):
-            new_id = ledger.last_ingest_id(settings, contract.dataset) + 1
-            row = replace(state.last, status=Status.HELD, reason=ledger.ACCEPTED, ingest_id=new_id, decided_at=ledger.now())
-            ledger.append_files(settings, [row], (f"files:{contract.dataset}:accept", new_id))
+        state = ledger.known(settings, contract.dataset).states.get(path)
+        if state is not None and state.is_held_back:
+            row = replace(state.last, status=Status.HELD, reason=ledger.ACCEPTED, decided_at=ledger.now())
+            # Without a lock, and so beside a running watch: it is one append, and takes no number that Bronze might take.
+            ledger.append_files(settings, [row], None)
             accepted.append(row)
     if not accepted:
         raise UsageError(

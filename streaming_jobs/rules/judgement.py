@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from py4j.java_gateway import JVMView
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from streaming_jobs.contract import Contract, SilverColumn
@@ -23,39 +26,55 @@ def judge(rows: DataFrame, contract: Contract) -> DataFrame:
     `_bronze`; Silver's columns, NULL where a value was refused; `_file`, `_file_modified_at`, `_row`;
     `_reasons` (REASONS; empty: the row is valid); `_warnings`, the names of broken warning rules.
     """
+    law = _written(contract, rows.sparkSession._jvm)
+    judged = rows.select(*law.delivered)
+    for columns in law.stages:
+        judged = judged.withColumns(columns)
+    return judged.select(*law.verdict)
+
+
+@dataclass(frozen=True)
+class _Law:
+    """A contract as expressions, to be applied one after the other."""
+
+    delivered: tuple[Column | str, ...]
+    stages: tuple[dict[str, Column], ...]
+    verdict: tuple[Column | str, ...]
+
+
+@lru_cache(maxsize=64)
+def _written(contract: Contract, jvm: JVMView) -> _Law:
+    """Kept for as long as the JVM lives: to write the expressions is thousands of calls to it, a second on two cores."""
     silver = contract.silver
-    judged = rows.select(
+    delivered = (
         F.struct("*").alias("_bronze"),
         F.struct(*(_delivered(c.name, contract.landing.null_values).alias(c.name) for c in contract.bronze.columns)).alias("raw"),
         # Expressions may name these beside Silver's columns.
         *("_extra", "_malformed", "_file", "_file_modified_at", "_row"),
     )
-    judged = judged.withColumns(
-        {c.name: _defaulted(casts.typed(_raw(c.name), c), c) for c in silver.columns if c.expression is None},
-    )
-    attempt = attempts(rows.sparkSession)
+    stages = [{c.name: _defaulted(casts.typed(_raw(c.name), c), c) for c in silver.columns if c.expression is None}]
+    attempt = attempts(jvm)
     by_name = {c.name: c for c in silver.columns}
     for stage in silver.stages:
-        judged = judged.withColumns({_tried(n): attempt(f"CAST(({by_name[n].expression}) AS {by_name[n].type})") for n in stage})
-        judged = judged.withColumns({n: _defaulted(F.col(_tried(n))["value"], by_name[n]) for n in stage})
-    judged = judged.withColumns({_tried(rule.name): attempt(f"CAST(({rule.expression}) AS BOOLEAN)") for rule in silver.rules})
-    return judged.select(
+        stages.append({_tried(n): attempt(f"CAST(({by_name[n].expression}) AS {by_name[n].type})") for n in stage})
+        stages.append({n: _defaulted(F.col(_tried(n))["value"], by_name[n]) for n in stage})
+    stages.append({_tried(rule.name): attempt(f"CAST(({rule.expression}) AS BOOLEAN)") for rule in silver.rules})
+    verdict: tuple[Column | str, ...] = (
         "_bronze",
         *(F.col(quoted(c.name)) for c in silver.columns),
         *("_file", "_file_modified_at", "_row"),
         _reasons(contract).alias("_reasons"),
         _warnings(contract).alias("_warnings"),
     )
+    return _Law(delivered, tuple(stages), verdict)
 
 
-def attempts(spark: SparkSession) -> Callable[[str], Column]:
+def attempts(jvm: JVMView) -> Callable[[str], Column]:
     """SQL expressions that cannot fail: STRUCT<value>, and NULL as a whole where evaluation would have raised.
 
     ANSI errors (casts, division, overflow, dates) are caught per row by Spark's own TryEval, the
     expression behind `try_add` and its kin; SQL has no general name for it.
     """
-    jvm = spark._jvm
-    assert jvm is not None
     utils, try_eval = jvm.org.apache.spark.sql.classic.ExpressionUtils, jvm.org.apache.spark.sql.catalyst.expressions.TryEval
 
     def attempt(expression: str) -> Column:

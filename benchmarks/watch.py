@@ -1,0 +1,128 @@
+"""From a file dropped to its rows in Gold, while `watch` runs.
+
+    python -m benchmarks.watch [MINUTES] [EVERY]
+
+The default dataset; five files, one after the other, warm the new process up and are printed apart; then a file of 1 000 rows of one day is delivered by rename every 3 s, whether or not the one before has come
+through. A file has arrived when Gold's count of events says so; Gold is read by delta-rs when its log has a new commit. Prints
+median, 95th and 99th percentile in seconds, the seconds of each stage by the run ledger, and the memory (RSS) of Python and JVM.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+from deltalake import DeltaTable
+
+from benchmarks.bronze import COLUMNS, ROOT
+from streaming_jobs import ledger, settings
+from streaming_jobs.settings import Settings
+
+ROWS, PAUSE, LOOK, WARM_UP = 1000, 3.0, 0.02, 5
+DAY = date(2026, 3, 1)
+
+
+def deliver(home: Settings, number: int) -> float:
+    """Write a file aside and rename it; returns when."""
+    kinds = ("click", "page_view", "signup")
+    lines = [f"{number}-{n},user-{n % 500},{kinds[n % 3]},{DAY} 10:00:00,IT,{n % 1000}" for n in range(ROWS)]
+    raw = home.landing("data/raw")
+    staged = raw / ".staged"
+    staged.write_text("\n".join([COLUMNS, *lines]) + "\n")
+    staged.rename(raw / f"events_{number:06}.csv")
+    return time.monotonic()
+
+
+def arrived(home: Settings) -> int:
+    """Events that Gold counts now."""
+    gold = home.table("gold/events_per_day")
+    if not DeltaTable.is_deltatable(str(gold)):
+        return 0
+    return int(ledger.query({"gold": gold}, "SELECT coalesce(sum(events), 0) AS n FROM gold")[0]["n"])
+
+
+def commits(home: Settings) -> int:
+    log = home.table("gold/events_per_day") / "_delta_log"
+    return log.stat().st_mtime_ns if log.exists() else 0
+
+
+def memory(process: int) -> int:
+    """Resident bytes of the process and its children."""
+    pids, found = [process], 0
+    while pids:
+        pid = pids.pop()
+        status = Path(f"/proc/{pid}/status").read_text()
+        found += next((int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmRSS")), 0)
+        pids += [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return found
+
+
+def measure(home: Settings, process: int, minutes: float) -> Iterator[tuple[float, float]]:
+    """(seconds since the first delivery, latency) per file; prints the memory once a minute."""
+    began, delivered, waiting, seen, said = time.monotonic(), WARM_UP, {}, 0, 0
+    while waiting or time.monotonic() - began < minutes * 60:
+        now = time.monotonic()
+        if now - began < minutes * 60 and now - began >= (delivered - WARM_UP) * PAUSE:
+            waiting[delivered] = deliver(home, delivered)
+            delivered += 1
+        if (commit := commits(home)) != seen:
+            seen, rows = commit, arrived(home)
+            for number in [n for n in waiting if (n + 1) * ROWS <= rows]:
+                at = waiting.pop(number)
+                yield at - began, time.monotonic() - at
+        if now - began >= (said + 1) * 60:
+            said += 1
+            print(f"minute {said:2}: {memory(process) >> 20} MiB", flush=True)
+        time.sleep(LOOK)
+
+
+def stages(home: Settings) -> Iterator[str]:
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in ledger.query({"runs": home.table(ledger.RUNS)}, "SELECT * FROM runs ORDER BY started_at"):
+        found[row["layer"], "all"].append(row["seconds"])
+        for stage, seconds in json.loads(row.get("stages") or "{}").items():
+            found[row["layer"], stage].append(seconds)
+    for (layer, stage), seconds in found.items():
+        yield f"{layer:7} {stage:12} median {statistics.median(seconds):.3f} s in {len(seconds)} batches"
+
+
+def main(minutes: float, every: str) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        for part in ("conf", "data/raw", "checkpoints"):
+            (Path(scratch) / part).mkdir(parents=True)
+        shutil.copy2(ROOT / "conf/events.yaml", Path(scratch) / "conf")
+        home = settings.load(Path(scratch))
+        command = [sys.executable, "-m", "streaming_jobs", "--home", scratch, "watch", "--every", every]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # it watches
+            for number in range(WARM_UP):
+                at = deliver(home, number)
+                while arrived(home) < (number + 1) * ROWS:
+                    time.sleep(LOOK)
+                print(f"file {number + 1} after the start: {time.monotonic() - at:.1f} s", flush=True)
+            found = list(measure(home, process.pid, minutes))
+            process.send_signal(signal.SIGTERM)
+            process.communicate()
+        times = sorted(latency for _, latency in found)
+        cuts = statistics.quantiles(times, n=100)
+        print(f"{len(times)} files: median {statistics.median(times):.2f} s, p95 {cuts[94]:.2f} s, p99 {cuts[98]:.2f} s")
+        for minute in range(int(minutes)):
+            part = [latency for at, latency in found if minute * 60 <= at < (minute + 1) * 60]
+            print(f"minute {minute + 1:2}: median {statistics.median(part):.2f} s, most {max(part):.2f} s")
+        for line in stages(home):
+            print(line)
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 10, sys.argv[2] if len(sys.argv) > 2 else "200ms")
