@@ -2,13 +2,14 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help setup demo bronze silver gold run plan show files quarantine verify sample hazards test test-deep check lock clean
+.PHONY: help setup demo bronze silver gold run watch plan show files quarantine verify sample hazards test test-deep check lock clean
 
 # An interpreter of your choice, 3.11 or newer; otherwise the first of the candidates that runs and has venv.
 PYTHON ?=
 CANDIDATES := $(or $(strip $(PYTHON)),python3.13 python3.12 python3.11 python3)
 TABLE ?= gold/events_per_day
 LIMIT ?= 20
+EVERY ?= 5s
 HISTORIES ?= 200
 LOCK_OPTS ?=
 
@@ -28,6 +29,7 @@ bronze:  ## new and changed CSV files -> bronze, then exit
 silver:  ## bronze changes -> silver, then exit
 gold:    ## silver changes -> gold, then exit
 run:     ## all three in order, then exit
+watch:   ## all three, kept up to date until Ctrl-C (EVERY=5s)
 plan:    ## what a run would do now; writes nothing
 show:    ## print a table (TABLE=gold/events_per_day LIMIT=20)
 files:   ## what became of every file
@@ -54,6 +56,9 @@ demo: .venv/ready
 
 bronze silver gold run plan files verify sample: .venv/ready
 	@$(JOB) $@
+
+watch: .venv/ready
+	@exec $(JOB) watch --every $(EVERY)
 
 quarantine: .venv/ready
 	@$(JOB) quarantine list

@@ -1,10 +1,12 @@
 """From a file dropped to its rows in Gold, while `watch` runs.
 
-    python -m benchmarks.watch [MINUTES] [EVERY]
+    python -m benchmarks.watch [MINUTES] [EVERY]               `watch` as it is
+    python -m benchmarks.watch [MINUTES] [EVERY] --streams     instead of it three `processingTime` streams of the same functions
 
-The default dataset; five files, one after the other, warm the new process up and are printed apart; then a file of 1 000 rows of one day is delivered by rename every 3 s, whether or not the one before has come
-through. A file has arrived when Gold's count of events says so; Gold is read by delta-rs when its log has a new commit. Prints
-median, 95th and 99th percentile in seconds, the seconds of each stage by the run ledger, and the memory (RSS) of Python and JVM.
+The default dataset. Five files, one after the other, warm the new process up and are printed apart. Then a file of 1 000 rows
+of one day is delivered by rename every 3 s, whether or not the one before has come through. A file has arrived when Gold's count
+of events says so; Gold is read by delta-rs when its log has a new commit. Prints median, 95th and 99th percentile in seconds, the
+seconds of each stage by the run ledger, and the memory (RSS) of Python and JVM.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -23,9 +26,12 @@ from datetime import date
 from pathlib import Path
 
 from deltalake import DeltaTable
+from pyspark.sql import DataFrame
 
 from benchmarks.bronze import COLUMNS, ROOT
-from streaming_jobs import ledger, settings
+from streaming_jobs import bronze, gold, landing, ledger, session, settings, silver, streams
+from streaming_jobs import contract as contracts
+from streaming_jobs.run import Clock, Run
 from streaming_jobs.settings import Settings
 
 ROWS, PAUSE, LOOK, WARM_UP = 1000, 3.0, 0.02, 5
@@ -96,13 +102,45 @@ def stages(home: Settings) -> Iterator[str]:
         yield f"{layer:7} {stage:12} median {statistics.median(seconds):.3f} s in {len(seconds)} batches"
 
 
-def main(minutes: float, every: str) -> None:
+def run_streams(home: Settings, every: str) -> None:
+    """Bronze, Silver and Gold as three queries side by side, without sweeps, until SIGTERM: what `watch` could be instead."""
+    (contract,) = contracts.load_all(home.conf)
+    run, stopped = Run(home, lambda _: None), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    with session.opened(home, lasting=True) as spark:
+        bronze.create(spark, contract, run)
+        silver.create(spark, contract, run)
+        for gold_table in contract.gold:
+            gold.create(gold_table, run)
+        names = streams.read_file_names(spark, home.landing(contract.landing.folder), landing.name_filter(contract.landing), 1000)
+        queries = [
+            (names, bronze._discovered(bronze._begin(contract, run, -1))),
+            (streams.read_changes(spark, home.table(contract.bronze_table)), silver.apply_changes(contract, run)),
+            (streams.read_changes(spark, home.table(contract.silver_table)), gold.apply_changes(contract, run, {})),
+        ]
+        for number, (rows, batch) in enumerate(queries):
+            checkpoint = str(home.home / "checkpoints" / str(number))
+
+            def apply(frame: DataFrame, batch_id: int, batch: streams.BatchFunction = batch) -> None:
+                batch(frame, batch_id, Clock())
+
+            writer = rows.writeStream.trigger(processingTime=every).option("checkpointLocation", checkpoint)
+            writer.foreachBatch(apply).start()
+        print("watching", flush=True)
+        stopped.wait()
+        for query in spark.streams.active:
+            query.stop()
+
+
+def main(minutes: float, every: str, *, streams_instead: bool) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for part in ("conf", "data/raw", "checkpoints"):
             (Path(scratch) / part).mkdir(parents=True)
         shutil.copy2(ROOT / "conf/events.yaml", Path(scratch) / "conf")
         home = settings.load(Path(scratch))
         command = [sys.executable, "-m", "streaming_jobs", "--home", scratch, "watch", "--every", every]
+        if streams_instead:
+            command = [sys.executable, "-m", "benchmarks.watch", "--run", scratch, every]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             process.stdout.readline()  # it watches
@@ -125,4 +163,8 @@ def main(minutes: float, every: str) -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 10, sys.argv[2] if len(sys.argv) > 2 else "200ms")
+    given = [a for a in sys.argv[1:] if not a.startswith("--")]
+    if "--run" in sys.argv:
+        run_streams(settings.load(Path(given[0])), given[1])
+    else:
+        main(float(given[0]) if given else 10, given[1] if len(given) > 1 else "200ms", streams_instead="--streams" in sys.argv)

@@ -306,7 +306,8 @@ def _execute(tables: dict[str, Path], sql: str) -> list[arrow.RecordBatch]:
 
 def _append(table: Path, columns: dict[str, list[Any]], types: dict[str, arrow.DataType], txn: tuple[str, int] | None) -> None:
     found = DeltaTable(str(table)) if _newest_commit(table) else None
-    if found and txn and (found.transaction_version(txn[0]) or -1) >= txn[1]:
+    done = found.transaction_version(txn[0]) if found and txn else None
+    if txn and done is not None and done >= txn[1]:
         return
     data = arrow.Table.from_arrays([_array(values, types[name]) for name, values in columns.items()], names=list(columns))
     named = CommitProperties(app_transactions=[Transaction(*txn)]) if txn else None

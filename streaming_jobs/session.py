@@ -30,7 +30,14 @@ _SMALL = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
-_LASTING = "-XX:MaxNewSize=256m"
+# Memory stays what the work needs: the parallel collector fills the heap before it looks at what is old.
+_LASTING = "-XX:+UseSerialGC -XX:MaxNewSize=256m"
+_BATCH = "-XX:+UseParallelGC"
+_MUCH = {
+    "spark.sql.adaptive.enabled": "true",
+    "spark.sql.codegen.wholeStage": "true",
+    "spark.sql.codegen.factoryMode": "FALLBACK",
+}
 _END_SECONDS = 30  # for shutdown hooks; about 0.5 is usual
 _ARCHIVE_SECONDS = 180  # where the archive of classes is written too; about 15 is usual
 _LOG4J = Path(__file__).with_name("log4j2.properties")
@@ -72,7 +79,8 @@ def opened(settings: Settings, lock_fds: Iterable[int] = (), *, small: bool = Fa
     small: little data is expected. Compiling expressions and machine code takes longer than such work does,
     so both are left out: half the time for a day of 200 rows, several times as long for millions.
 
-    lasting: it will stay for long, so it is not the one to write the archive of classes, which it would do at its end.
+    lasting: it will stay for long and see work of every size, which `suit` is told of. It does not write the archive of classes,
+    which would be at its end.
 
     Gone means that the JVM has ended and let go of the locks, so that the next command can have them.
     """
@@ -81,12 +89,19 @@ def opened(settings: Settings, lock_fds: Iterable[int] = (), *, small: bool = Fa
         yield active
         return
     archive = _archive(settings)
-    options = [_LASTING] if lasting else [class_archive.write(archive), "-XX:TieredStopAtLevel=1" if small else ""]
+    options = [_LASTING] if lasting else [class_archive.write(archive), _BATCH, "-XX:TieredStopAtLevel=1" if small else ""]
     try:
-        yield start(settings, lock_fds, _SMALL if small or lasting else None, " ".join(options))
+        yield start(settings, lock_fds, _SMALL if small else None, " ".join(options))
     finally:
         _end_jvm(_ARCHIVE_SECONDS if options[0] and not lasting else _END_SECONDS)
         class_archive.keep(archive)
+
+
+def suit(spark: SparkSession, settings: Settings, *, small: bool) -> None:
+    """Let the session do little work, or much, in the way that is faster for it."""
+    for name, value in _SMALL.items():
+        spark.conf.set(name, value if small else _MUCH[name])
+    spark.conf.set("spark.sql.shuffle.partitions", "1" if small else str(settings.shuffle_partitions))
 
 
 def is_alive() -> bool:
@@ -161,13 +176,12 @@ def _end_jvm(seconds: int) -> None:
 def _conf(settings: Settings, java_options: str) -> dict[str, str]:
     scratch = settings.home / "checkpoints" / "tmp"
     scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-    java = (
-        f'-Duser.timezone=UTC -Dlog4j2.configurationFile={_LOG4J.as_uri()} "-Djava.io.tmpdir={scratch}" -XX:+UseParallelGC {java_options}'
-    )
+    java = f'-Duser.timezone=UTC -Dlog4j2.configurationFile={_LOG4J.as_uri()} "-Djava.io.tmpdir={scratch}" {java_options}'
     return {
         **_CONF,
         "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in jars.verify(settings.jars)),
         "spark.driver.memory": settings.driver_memory,
+        "spark.hadoop.fs.permissions.umask-mode": settings.umask,
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
         "spark.driver.extraJavaOptions": java,
         "spark.local.dir": str(scratch),

@@ -50,10 +50,11 @@ class _Failing:
 
 @dataclass
 class _Dataset:
-    """contract None: its file has findings. seen: what a round without work has seen; None: look again."""
+    """contract None: its file has these findings. seen: what a round without work has seen; None: look again."""
 
     name: str
     contract: Contract | None
+    findings: tuple[str, ...] = ()
     failing: dict[str, _Failing] = field(default_factory=dict)
     seen: object = None
 
@@ -97,6 +98,8 @@ def watch(datasets: Sequence[str], run: Run, every: float, told: Told) -> None:
 
 def _round(dataset: _Dataset, steps: Mapping[str, Step], spark: SparkSession, run: Run, told: Told) -> None:
     """What there is to do for one dataset now."""
+    from streaming_jobs.session import suit
+
     contract, due = dataset.contract, any(f.due <= time.monotonic() for f in dataset.failing.values())
     if contract is None:
         return
@@ -112,8 +115,10 @@ def _round(dataset: _Dataset, steps: Mapping[str, Step], spark: SparkSession, ru
             break
         try:
             run.stop.check()
-            if pending.OF[layer](contract, run.settings).reasons:
+            work = pending.OF[layer](contract, run.settings)
+            if work.reasons:
                 worked = True
+                suit(spark, run.settings, small=work.size is not None and work.size < run.settings.small_work_mb << 20)
                 step(spark, contract, one)
         except Stopped:
             raise
@@ -180,11 +185,11 @@ def _reload(watched: Sequence[_Dataset], settings: Settings, new: set[Path], tol
         found = examined.get(dataset.name)
         if found is None:
             told.say(f"conf/{dataset.name}.yaml is gone: {dataset.name} is no longer watched, its tables stay")
-        elif found.contract == dataset.contract and found.contract is not None:
+        elif (found.contract, found.findings) == (dataset.contract, dataset.findings):
             kept.append(dataset)
         elif found.contract is None:
             told.fail(ContractError(found.findings), f"{dataset.name} is not worked on until its contract is correct")
-            kept.append(_Dataset(dataset.name, None))
+            kept.append(_Dataset(dataset.name, None, found.findings))
         else:
             told.say(f"conf/{dataset.name}.yaml has changed and is followed from now on")
             kept.append(_Dataset(dataset.name, found.contract))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,12 +159,29 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 def home(spark: SparkSession, tmp_path: Path) -> Iterator[Home]:
     yield home_at(spark, tmp_path / "home")
     forget_tables(spark)
+    spark.conf.set("spark.sql.shuffle.partitions", "2")  # `watch` suits the session to its work
 
 
 @pytest.fixture
 def other_home(spark: SparkSession, tmp_path: Path) -> Home:
     """A second one, to come to the same end another way."""
     return home_at(spark, tmp_path / "other")
+
+
+@pytest.fixture
+def bare_home(tmp_path: Path) -> Path:
+    """A home for processes, without a session."""
+    made = tmp_path / "a höme with spaces"
+    for folder in ("conf", "data/raw", "checkpoints"):
+        (made / folder).mkdir(parents=True)
+    (made / "conf/orders.yaml").write_text(ORDERS)
+    return made
+
+
+def call(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line as a process."""
+    command = [sys.executable, "-m", "streaming_jobs", "--home", str(home), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
 
 
 def forget_tables(spark: SparkSession) -> None:

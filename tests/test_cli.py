@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +14,12 @@ from typer.testing import CliRunner
 from streaming_jobs import ledger, locks, settings
 from streaming_jobs.__main__ import _hoisted, app
 from streaming_jobs.ledger import FileRow, Status
-from tests.conftest import ORDERS, ROOT
+from tests.conftest import ORDERS, call
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    made = tmp_path / "a höme with spaces"
-    for folder in ("conf", "data/raw", "checkpoints"):
-        (made / folder).mkdir(parents=True)
-    (made / "conf/orders.yaml").write_text(ORDERS)
-    return made
-
-
-def call(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "streaming_jobs", "--home", str(home), *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+def home(bare_home: Path) -> Path:
+    return bare_home
 
 
 def invoke(home: Path, *arguments: str) -> Any:
