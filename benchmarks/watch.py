@@ -62,15 +62,15 @@ def commits(home: Settings) -> int:
     return log.stat().st_mtime_ns if log.exists() else 0
 
 
-def memory(process: int) -> int:
-    """Resident bytes of the process and its children."""
-    pids, found = [process], 0
+def memory(process: int) -> dict[str, int]:
+    """Resident MiB of the process and its children, by the name of the program."""
+    pids, found = [process], defaultdict[str, int](int)
     while pids:
         pid = pids.pop()
-        status = Path(f"/proc/{pid}/status").read_text()
-        found += next((int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmRSS")), 0)
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        found[status["Name"].strip()] += int(status.get("VmRSS", "0 kB").split()[0]) >> 10
         pids += [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return found
+    return dict(found)
 
 
 def measure(home: Settings, process: int, minutes: float) -> Iterator[tuple[float, float]]:
@@ -88,7 +88,7 @@ def measure(home: Settings, process: int, minutes: float) -> Iterator[tuple[floa
                 yield at - began, time.monotonic() - at
         if now - began >= (said + 1) * 60:
             said += 1
-            print(f"minute {said:2}: {memory(process) >> 20} MiB", flush=True)
+            print(f"minute {said:2}: {memory(process)} MiB", flush=True)
         time.sleep(LOOK)
 
 

@@ -122,6 +122,12 @@ def plan(context: typer.Context, datasets: Datasets = None) -> None:
 
 
 @app.command()
+def status(context: typer.Context, datasets: Datasets = None) -> None:
+    """How each layer's last work ended, and what it has before it."""
+    _exit(context, lambda call: _status(call, datasets))
+
+
+@app.command()
 def show(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="TABLE", help="Path under data/, such as gold/events_per_day.")],
@@ -319,6 +325,14 @@ def _plan(call: _Call, datasets: Sequence[str] | None) -> int:
 
     settings = call.settings()
     call.console.rows(operation.plan(call.contracts(settings, datasets or ()), settings))
+    return 0
+
+
+def _status(call: _Call, datasets: Sequence[str] | None) -> int:
+    from streaming_jobs.operations import status as operation
+
+    settings = call.settings()
+    call.console.rows(operation.status(call.contracts(settings, datasets or ()), settings))
     return 0
 
 

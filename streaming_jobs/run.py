@@ -111,9 +111,12 @@ def record(
     run.notify(row)
 
 
-def failed(run: Run, layer: str, dataset: str, failure: Failure) -> None:
-    """Write to the run ledger that a layer failed, and why; a ledger that cannot be written is no second failure."""
-    outcome = f"failed: {' '.join(str(failure).split())}"[:_MOST]
-    row = RunRow(run.run_id, dataset, layer, None, ledger.now(), 0.0, 0, 0, 0, 0, 0, 0, None, outcome, None)
+def outcome(run: Run, layer: str, dataset: str, failure: Failure | None) -> None:
+    """Write to the run ledger that a layer failed, and why, or, with None, that it does no longer.
+
+    A ledger that cannot be written is no second failure.
+    """
+    said = "done" if failure is None else f"failed: {' '.join(str(failure).split())}"[:_MOST]
+    row = RunRow(run.run_id, dataset, layer, None, ledger.now(), 0.0, 0, 0, 0, 0, 0, 0, None, said, None)
     with suppress(OSError, DeltaError):
         ledger.append_runs(run.settings, [row], None)

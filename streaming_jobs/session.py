@@ -68,6 +68,13 @@ _CONF: Mapping[str, str] = {
     ),
     "spark.sql.streaming.stopActiveRunOnRestart": "false",
     "spark.ui.showConsoleProgress": "false",
+    # For a UI that is not there; a thousand of each are kept otherwise.
+    "spark.ui.retainedJobs": "10",
+    "spark.ui.retainedStages": "10",
+    "spark.ui.retainedTasks": "100",
+    "spark.sql.ui.retainedExecutions": "10",
+    "spark.sql.streaming.ui.enabled": "false",
+    "spark.sql.streaming.numRecentProgressUpdates": "1",
     "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
 

@@ -11,6 +11,7 @@ before it and the other datasets go on.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streaming_jobs import landing, ledger, locks, pending
-from streaming_jobs.contract import Contract, examine_all, load_all
+from streaming_jobs.contract import SETTINGS, Contract, examine_all, load_all
 from streaming_jobs.errors import ContractError, Failure, InputRefused, Stopped, UsageError, as_failure
-from streaming_jobs.run import Run, failed, new_id
+from streaming_jobs.run import Run, new_id, outcome
 from streaming_jobs.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _LAYERS = ("bronze", "silver", "gold")
 _PAUSES = (5, 15, 60, 300)  # seconds until a failed layer is tried again; the last one from then on
+_ENDLESS_SECONDS = 60  # until work that does not end is done again
 _TRIES = 5  # failures in a row of every dataset, after which nothing can run
 
 _Stamps = Mapping[Path, tuple[int, int] | None]
@@ -50,13 +52,19 @@ class _Failing:
 
 @dataclass
 class _Dataset:
-    """contract None: its file has these findings. seen: what a round without work has seen; None: look again."""
+    """contract None: its file has these findings.
+
+    seen: what the last round saw, where another one would find nothing new; None: look again. again: monotonic seconds when to
+    look even so. listed: the landing folder as the last round with work saw it.
+    """
 
     name: str
     contract: Contract | None
     findings: tuple[str, ...] = ()
     failing: dict[str, _Failing] = field(default_factory=dict)
     seen: object = None
+    again: float = math.inf
+    listed: object = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ def watch(datasets: Sequence[str], run: Run, every: float, told: Told) -> None:
     anything is read as `increment` does, and ContractError for a broken contract. Later a failure is told and tried again;
     it is raised when every dataset has failed several times in a row, or the JVM has ended.
     """
+    stamps = _contract_stamps(run.settings)
     contracts = load_all(run.settings.conf, datasets)
     with locks.hold(run.settings, _LAYERS, [c.dataset for c in contracts]) as held:
         from streaming_jobs import bronze, gold, session, silver
@@ -82,12 +91,13 @@ def watch(datasets: Sequence[str], run: Run, every: float, told: Told) -> None:
         with session.opened(run.settings, held, lasting=True) as spark:
             told.say(f"watching {', '.join(c.dataset for c in contracts)} every {every:g} s until SIGTERM or Ctrl-C")
             watched = [_Dataset(c.dataset, c) for c in contracts]
-            stamps = _contract_stamps(run.settings)
             while True:
                 run.stop.check()
                 began = time.monotonic()
                 if (now := _contract_stamps(run.settings)) != stamps:
-                    watched, stamps = _reload(watched, run.settings, {p for p in now if p not in stamps}, told, all_=not datasets), now
+                    watched = _reload(watched, run.settings, told)
+                    _say_what_needs_a_restart(stamps, now, [] if datasets else [d.name for d in watched], told)
+                    stamps = now
                 for dataset in watched:
                     _round(dataset, steps, spark, run, told)
                     if not session.is_alive():
@@ -100,11 +110,11 @@ def _round(dataset: _Dataset, steps: Mapping[str, Step], spark: SparkSession, ru
     """What there is to do for one dataset now."""
     from streaming_jobs.session import suit
 
-    contract, due = dataset.contract, any(f.due <= time.monotonic() for f in dataset.failing.values())
+    contract, due = dataset.contract, min([dataset.again, *(f.due for f in dataset.failing.values())])
     if contract is None:
         return
-    seen = _seen(contract, run.settings)
-    if not due and seen == dataset.seen:
+    listed = _listed(contract, run.settings)
+    if (listed, ledger.stamp(run.settings)) == dataset.seen and time.monotonic() < due:
         return
     one, worked = replace(run, run_id=new_id()), False
     for layer, step in steps.items():
@@ -124,21 +134,26 @@ def _round(dataset: _Dataset, steps: Mapping[str, Step], spark: SparkSession, ru
             raise
         except Exception as error:
             failing = dataset.failing[layer] = _failed_again(held_up, as_failure(error))
-            failed(one, layer, contract.dataset, failing.failure)
+            outcome(one, layer, contract.dataset, failing.failure)
             told.fail(failing.failure, _when(failing))
             if not failing.lets_others_go_on:
                 break
         else:
             if dataset.failing.pop(layer, None):
+                outcome(one, layer, dataset.name, None)
                 told.say(f"{layer} {dataset.name} works again")
-    # A file may have come meanwhile, or be one that was still being written: only a round without work has seen everything.
-    dataset.seen = None if worked else seen
+    # A file may have come meanwhile, or be one that was still being written: a round with work is followed by another look. Work
+    # that is still there when nothing has come, such as a file without permission, is not done every few seconds.
+    endless = worked and listed == dataset.listed
+    dataset.seen = (listed, ledger.stamp(run.settings)) if endless or not worked else None
+    dataset.again = time.monotonic() + _ENDLESS_SECONDS if endless else math.inf
+    dataset.listed = listed if worked else None
 
 
-def _seen(contract: Contract, settings: Settings) -> object:
-    """What can mean work, as far as others make it: the landing folder, and decisions of the operator in the ledger."""
+def _listed(contract: Contract, settings: Settings) -> object:
+    """The landing folder, or why it cannot be listed."""
     try:
-        return landing.list_folder(settings.landing(contract.landing.folder)), ledger.stamp(settings)
+        return landing.list_folder(settings.landing(contract.landing.folder))
     except (UsageError, OSError) as error:
         return str(error)
 
@@ -174,8 +189,8 @@ def _stamp(file: Path) -> tuple[int, int] | None:
     return info.st_mtime_ns, info.st_size
 
 
-def _reload(watched: Sequence[_Dataset], settings: Settings, new: set[Path], told: Told, *, all_: bool) -> list[_Dataset]:
-    """The datasets by their contracts as they are now; each change is told. A new dataset's locks are not held: it needs a restart."""
+def _reload(watched: Sequence[_Dataset], settings: Settings, told: Told) -> list[_Dataset]:
+    """The datasets by their contracts as they are now; each change is told."""
     try:
         examined = {e.dataset: e for e in examine_all(settings.conf)}
     except UsageError:
@@ -186,6 +201,7 @@ def _reload(watched: Sequence[_Dataset], settings: Settings, new: set[Path], tol
         if found is None:
             told.say(f"conf/{dataset.name}.yaml is gone: {dataset.name} is no longer watched, its tables stay")
         elif (found.contract, found.findings) == (dataset.contract, dataset.findings):
+            dataset.seen = None  # a younger contract file: refused files are looked at again
             kept.append(dataset)
         elif found.contract is None:
             told.fail(ContractError(found.findings), f"{dataset.name} is not worked on until its contract is correct")
@@ -193,10 +209,16 @@ def _reload(watched: Sequence[_Dataset], settings: Settings, new: set[Path], tol
         else:
             told.say(f"conf/{dataset.name}.yaml has changed and is followed from now on")
             kept.append(_Dataset(dataset.name, found.contract))
-    for file in sorted(new) if all_ else ():
-        if file.stem in examined:
-            told.say(f"conf/{file.name} is new: start watch again to take {file.stem} in")
     return kept
+
+
+def _say_what_needs_a_restart(before: _Stamps, now: _Stamps, watched: Sequence[str], told: Told) -> None:
+    """Settings, which the JVM was started with, and new datasets, whose locks are not held. watched: empty if only some were asked for."""
+    for file, stamp in now.items():
+        if file.name == SETTINGS and before.get(file) != stamp:
+            told.say("conf/settings.yaml has changed: start watch again to follow it")
+        elif file not in before and file.name != SETTINGS and watched and file.stem not in watched:
+            told.say(f"conf/{file.name} is new: start watch again to take {file.stem} in")
 
 
 def _gone(settings: Settings) -> Failure:

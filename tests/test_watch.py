@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from streaming_jobs import ledger, watch
+from streaming_jobs import ledger, pending, watch
+from streaming_jobs.contract import Contract
 from streaming_jobs.errors import Failure, Locked, Stopped, UsageError
+from streaming_jobs.pending import Pending
 from streaming_jobs.run import Run
+from streaming_jobs.settings import Settings
 from streaming_jobs.stop import Stop
 from tests.conftest import BY_STATE, ORDERS, Home, assert_rows, assert_same
 
@@ -217,6 +221,33 @@ def test_a_file_accepted_by_hand_is_let_in_by_the_next_round(home: Home, watchin
     )
     assert home.states() == {"mon.csv": ("ingested", 1)}
     assert_rows(home.table("gold/by_state"), [("open", 1, "1.00")], BY_STATE)
+
+
+def test_work_that_is_there_whatever_is_done_is_not_done_in_every_round(
+    home: Home, watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = []
+
+    def always(contract: Contract, settings: Settings) -> Pending:
+        rounds.append(1)
+        return Pending("bronze", contract.dataset, ("1 new",))
+
+    monkeypatch.setitem(pending.OF, "bronze", always)
+    watching(*[nothing] * 24)
+    assert len(rounds) == 3  # in two minutes: at first, once more, and after a minute
+
+
+def test_settings_need_a_restart_and_a_touched_contract_tries_refused_files_again(home: Home, watching: Watching) -> None:
+    told = watching(
+        lambda: home.land_bytes("bad.csv", b"\x00\x01" * 100),
+        nothing,
+        lambda: (home.path / "conf/settings.yaml").write_text("cores: 1\n"),
+        lambda: os.utime(home.path / "conf/orders.yaml"),
+        nothing,
+    )
+    assert told.said[1:] == ["conf/settings.yaml has changed: start watch again to follow it"]
+    refused = ledger.query({"files": home.settings.table(ledger.FILES)}, "SELECT path FROM files WHERE status = 'rejected'")
+    assert [r["path"] for r in refused] == ["bad.csv"] * 2
 
 
 def test_every_layer_is_locked_while_it_watches(home: Home, watching: Watching) -> None:

@@ -3,7 +3,7 @@
 `load` and `load_all` are the only way in; `docs/contract.md` is the reference of what a contract may say.
 """
 
-from streaming_jobs.contract.load import examine_all, load, load_all
+from streaming_jobs.contract.load import SETTINGS, examine_all, load, load_all
 from streaming_jobs.contract.model import (
     ORDERING,
     PROVENANCE,
@@ -22,6 +22,7 @@ from streaming_jobs.contract.model import (
 __all__ = [
     "ORDERING",
     "PROVENANCE",
+    "SETTINGS",
     "Bronze",
     "Contract",
     "Gold",
