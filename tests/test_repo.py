@@ -15,7 +15,7 @@ PACKAGE = ROOT / "streaming_jobs"
 LAYERS = {"bronze", "silver", "gold"}
 ABOVE_THE_LAYERS = {"__main__", "operations"}  # these call layers; the rest is called by them
 LOCKS = ("requirements-build.txt", "requirements.txt", "requirements-dev.txt")
-FOUNDATION = {"errors", "jars", "settings", "contract", "locks"}
+FOUNDATION = {"errors", "machine", "jars", "settings", "contract", "locks"}
 
 
 def files() -> Iterator[Path]:
