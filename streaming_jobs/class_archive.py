@@ -26,6 +26,11 @@ def fitting(folder: Path, java: Path, spark_home: Path, delta: Sequence[Path]) -
     return folder / _NAME.format(hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16])
 
 
+def of(folder: Path) -> Path:
+    """As `fitting`, for the Java and the Spark that are installed here. Raises SetupError when one, or a jar in `folder`, is missing."""
+    return fitting(folder, jars.require_java(), jars.spark_home(), jars.verify(folder))
+
+
 def use(archive: Path) -> str:
     """The JVM's options that read it; none when there is no such archive."""
     return f'-XX:+IgnoreUnrecognizedVMOptions -Xshare:auto "-XX:SharedArchiveFile={archive}"' if archive.exists() else ""

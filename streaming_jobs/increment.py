@@ -121,15 +121,22 @@ def _work(
     failed: layers that could not even be looked at; they and those after them are left out. Returns these and what failed now.
     """
     # Only here: a run without work neither imports nor starts Spark.
-    from streaming_jobs import bronze, gold, session, silver
+    from streaming_jobs import session
 
-    start: dict[str, Step] = {"bronze": bronze.start, "silver": silver.start, "gold": gold.start}
+    start = starts()
     busy = {p.dataset for p in work if p.reasons}
     wanted = [c for c in contracts if c.dataset in busy]
     unseen = {(layer, dataset) for layer, dataset, _ in failed}
     small = not unseen and pending.is_small(work, wanted, run.settings)
     with session.opened(run.settings, descriptors, small=small) as spark:
         return [*failed, *_each({layer: start[layer] for layer in layers}, wanted, spark, run, entered, unseen)]
+
+
+def starts() -> dict[str, Step]:
+    """What brings each layer up to date, in the order of the data."""
+    from streaming_jobs import bronze, gold, silver
+
+    return {"bronze": bronze.start, "silver": silver.start, "gold": gold.start}
 
 
 def _each(

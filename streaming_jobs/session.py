@@ -95,12 +95,13 @@ def opened(settings: Settings, lock_fds: Iterable[int] = (), *, small: bool = Fa
     if active is not None:
         yield active
         return
-    archive = _archive(settings)
-    options = [_LASTING] if lasting else [class_archive.write(archive), _BATCH, "-XX:TieredStopAtLevel=1" if small else ""]
+    archive = class_archive.of(settings.jars)
+    written = "" if lasting else class_archive.write(archive)
+    options = (written, _LASTING if lasting else _BATCH, "-XX:TieredStopAtLevel=1" if small else "")
     try:
         yield start(settings, lock_fds, _SMALL if small else None, " ".join(options))
     finally:
-        _end_jvm(_ARCHIVE_SECONDS if options[0] and not lasting else _END_SECONDS)
+        _end_jvm(_ARCHIVE_SECONDS if written else _END_SECONDS)
         class_archive.keep(archive)
 
 
@@ -128,7 +129,7 @@ def start(
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
-    archive = _archive(settings)
+    archive = class_archive.of(settings.jars)
     # Ours, whatever the environment names, and by one path: the class archive is good for that path only.
     os.environ["SPARK_HOME"] = str(jars.spark_home())
     conf = SparkConf(loadDefaults=False)
@@ -156,10 +157,6 @@ def start(
     import delta.exceptions  # noqa: F401
 
     return spark
-
-
-def _archive(settings: Settings) -> Path:
-    return class_archive.fitting(settings.jars, jars.require_java(), jars.spark_home(), jars.verify(settings.jars))
 
 
 def _end_jvm(seconds: int) -> None:

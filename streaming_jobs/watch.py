@@ -21,15 +21,13 @@ from typing import TYPE_CHECKING
 from streaming_jobs import landing, ledger, locks, pending
 from streaming_jobs.contract import SETTINGS, Contract, examine_all, load_all
 from streaming_jobs.errors import ContractError, Failure, InputRefused, Stopped, UsageError, as_failure
+from streaming_jobs.increment import Step, starts
 from streaming_jobs.run import Run, new_id, outcome
 from streaming_jobs.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from streaming_jobs.increment import Step
-
-_LAYERS = ("bronze", "silver", "gold")
 _PAUSES = (5, 15, 60, 300)  # seconds until a failed layer is tried again; the last one from then on
 _ENDLESS_SECONDS = 60  # until work that does not end is done again
 _TRIES = 5  # failures in a row of every dataset, after which nothing can run
@@ -84,10 +82,10 @@ def watch(datasets: Sequence[str], run: Run, every: float, told: Told) -> None:
     """
     stamps = _contract_stamps(run.settings)
     contracts = load_all(run.settings.conf, datasets)
-    with locks.hold(run.settings, _LAYERS, [c.dataset for c in contracts]) as held:
-        from streaming_jobs import bronze, gold, session, silver
+    with locks.hold(run.settings, list(pending.OF), [c.dataset for c in contracts]) as held:
+        from streaming_jobs import session
 
-        steps: dict[str, Step] = {"bronze": bronze.start, "silver": silver.start, "gold": gold.start}
+        steps = starts()
         with session.opened(run.settings, held, lasting=True) as spark:
             told.say(f"watching {', '.join(c.dataset for c in contracts)} every {every:g} s until SIGTERM or Ctrl-C")
             watched = [_Dataset(c.dataset, c) for c in contracts]
@@ -128,7 +126,7 @@ def _round(dataset: _Dataset, steps: Mapping[str, Step], spark: SparkSession, ru
             work = pending.OF[layer](contract, run.settings)
             if work.reasons:
                 worked = True
-                suit(spark, run.settings, small=work.size is not None and work.size < run.settings.small_work_mb << 20)
+                suit(spark, run.settings, small=pending.is_small([work], (), run.settings))
                 step(spark, contract, one)
         except Stopped:
             raise

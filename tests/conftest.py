@@ -200,7 +200,6 @@ def orders(tmp_path: Path) -> Contract:
 
 def home_at(spark: SparkSession, path: Path) -> Home:
     """A new home with the contract of ORDERS."""
-    """A new home with the contract of ORDERS."""
     for folder in ("conf", "data/raw", "checkpoints"):
         (path / folder).mkdir(parents=True)
     made = Home(path, settings.load(path), spark)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from streaming_jobs import class_archive, jars, settings
+from streaming_jobs import class_archive, settings
 
 
 @pytest.fixture
@@ -76,4 +76,4 @@ def test_the_session_of_the_suite_runs_on_an_archive(spark: SparkSession) -> Non
 
 def test_the_set_up_has_made_the_archive_of_this_java_and_these_jars() -> None:
     folder = settings.load(Path.cwd()).jars
-    assert class_archive.fitting(folder, jars.require_java(), jars.spark_home(), jars.verify(folder)).exists()
+    assert class_archive.of(folder).exists()

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from streaming_jobs import class_archive, contract, jars, settings
+from streaming_jobs import class_archive, contract, settings
 from streaming_jobs.errors import as_failure
 from streaming_jobs.operations import sample
 from streaming_jobs.settings import Settings
@@ -23,7 +23,7 @@ _LAYERS = ("bronze", "silver", "gold")
 
 def make(given: Settings) -> bool:
     """Write the archive into the folder of the jars; False when it is there. Takes about half a minute."""
-    archive = class_archive.fitting(given.jars, jars.require_java(), jars.spark_home(), jars.verify(given.jars))
+    archive = class_archive.of(given.jars)
     if archive.exists():
         return False
     from streaming_jobs import session
