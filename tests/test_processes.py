@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -54,14 +54,23 @@ def gold_is_written(process: subprocess.Popen[str]) -> None:
     assert any(line.startswith("gold orders batch=") for line in process.stdout)
 
 
-def children(pid: int) -> list[int]:
-    below = [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return below + [grandchild for child in below for grandchild in children(child)]
+def jvm_of(process: subprocess.Popen[str]) -> int:
+    """The JVM is a child of Python; what a JVM itself starts for an instant (`bash`, `chmod`) is a child of that."""
+    [jvm] = [int(p) for p in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    assert Path(f"/proc/{jvm}/exe").resolve().name == "java"
+    return jvm
+
+
+def open_sockets(pid: int) -> Iterator[str]:
+    """As the kernel names them: `socket:[inode]`. A file that is closed meanwhile is none."""
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            yield str(descriptor.readlink())
 
 
 def listening(pids: list[int]) -> list[str]:
     """Local addresses, as the kernel writes them, of the sockets that these processes listen on."""
-    inodes = {str(fd.readlink()) for pid in pids for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()}
+    inodes = {name for pid in pids for name in open_sockets(pid)}
     found = []
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
@@ -81,7 +90,7 @@ def test_watch_lets_nobody_else_write_listens_on_loopback_only_and_ends_clean_wh
         busy = call(home, "run")
         assert busy.returncode == 75
         assert f"is in use by process {process.pid} (streaming-jobs --home" in busy.stderr
-        sockets = listening([process.pid, *children(process.pid)])
+        sockets = listening([process.pid, jvm_of(process)])
         assert sockets
         assert set(sockets) <= LOOPBACK
         os.killpg(process.pid, signal.SIGTERM)
@@ -97,27 +106,22 @@ def test_watch_lets_nobody_else_write_listens_on_loopback_only_and_ends_clean_wh
 def test_a_killed_python_leaves_the_locks_to_its_jvm_until_that_is_gone_too(home: Path) -> None:
     found = settings.load(home)
     with watching(home) as process:
-        jvms = [pid for pid in children(process.pid) if (Path(f"/proc/{pid}/exe")).resolve().name == "java"]
-        assert jvms
-        # Stopped, it can neither end nor let go.
-        for pid in jvms:
-            os.kill(pid, signal.SIGSTOP)
+        jvm = jvm_of(process)
+        os.kill(jvm, signal.SIGSTOP)  # it can neither end nor let go
         process.kill()
         process.wait()
         busy = call(home, "run")
         assert busy.returncode == 75
         assert f"the JVM of process {process.pid}" in busy.stderr
         assert "which was killed; it ends by itself" in busy.stderr
-        for pid in jvms:
-            os.kill(pid, signal.SIGCONT)
+        os.kill(jvm, signal.SIGCONT)
         while True:  # the JVM sees the end of its standard input
             try:
                 with locks.hold(found, ["bronze", "silver", "gold"], ["orders"]):
                     break
             except Locked:
-                assert any(Path(f"/proc/{pid}").exists() for pid in jvms)
                 time.sleep(0.05)
-        assert not any(is_running(pid) for pid in jvms)
+        assert not is_running(jvm)
 
 
 def is_running(pid: int) -> bool:
