@@ -15,6 +15,8 @@ from typing import Any
 
 from deltalake import DeltaTable
 
+from streaming_jobs import snapshots
+
 _UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError)
 
 
@@ -28,7 +30,7 @@ def is_outdated(checkpoint: Path, table: Path) -> bool:
 
     A change of columns ends a stream over the change feed, and one that drops a column never lets it pass.
     """
-    newest, source = _newest(checkpoint / "offsets"), DeltaTable(str(table))
+    newest, source = _newest(checkpoint / "offsets"), snapshots.existing(table)
     if newest is None:
         return False
     try:
@@ -45,7 +47,7 @@ def is_of_another(checkpoint: Path, table: Path) -> bool:
     """True when the stream surely read another table: this one was made anew under its name."""
     newest = _newest(checkpoint / "offsets")
     try:
-        return newest is not None and not _is_of(_offset(checkpoint, newest), DeltaTable(str(table)))
+        return newest is not None and not _is_of(_offset(checkpoint, newest), snapshots.existing(table))
     except _UNREADABLE:
         return False
 
@@ -60,7 +62,7 @@ def is_behind(checkpoint: Path, table: Path) -> bool:
 
     Without a checkpoint a stream is behind when the table was ever written.
     """
-    source = DeltaTable(str(table))
+    source = snapshots.existing(table)
     newest = _newest(checkpoint / "offsets")
     if newest is None:
         return bool(source.version() > 0)
@@ -78,7 +80,7 @@ def is_behind(checkpoint: Path, table: Path) -> bool:
 
 def bytes_behind(checkpoint: Path, table: Path) -> int | None:
     """Bytes of the files that commits since the stream's offset added; None: cannot be told."""
-    source = DeltaTable(str(table))
+    source = snapshots.existing(table)
     newest = _newest(checkpoint / "offsets")
     if newest is None:
         return table_bytes(table)
@@ -93,9 +95,10 @@ def bytes_behind(checkpoint: Path, table: Path) -> int | None:
 
 def table_bytes(table: Path) -> int:
     """Bytes of the files a table consists of now; 0: no table."""
-    if not DeltaTable.is_deltatable(str(table)):
+    found = snapshots.newest(table)
+    if found is None:
         return 0
-    sizes = DeltaTable(str(table)).get_add_actions(flatten=True).column("size_bytes")
+    sizes = found.get_add_actions(flatten=True).column("size_bytes")
     return sum(size or 0 for size in sizes.to_pylist())
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deltalake import DeltaTable
 
+from streaming_jobs import snapshots
 from streaming_jobs.contract import Contract, Gold
 
 KEY = "streaming_jobs.definition"
@@ -21,14 +22,15 @@ def fingerprint(gold: Gold, contract: Contract) -> str:
 
 def is_built(gold: Gold, contract: Contract, table: Path) -> bool:
     """True when the table exists and was built from this very definition."""
-    if not DeltaTable.is_deltatable(str(table)):
+    found = snapshots.newest(table)
+    if found is None:
         return False
-    first = DeltaTable(str(table)).schema().fields[0]
+    first = found.schema().fields[0]
     return bool(first.metadata.get(KEY) == fingerprint(gold, contract))
 
 
 def forget(table: Path) -> None:
     """Let the table count as not built."""
-    first = DeltaTable(str(table)).schema().fields[0]
+    first = snapshots.existing(table).schema().fields[0]
     if first.metadata.get(KEY):
         DeltaTable(str(table)).alter.set_column_metadata(first.name, {KEY: ""})

@@ -8,8 +8,6 @@ because it holds the lock of the layer and dataset that the transaction is named
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
@@ -23,6 +21,7 @@ import arro3.core as arrow
 from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError
 
+from streaming_jobs import snapshots
 from streaming_jobs.settings import Settings
 
 FILES = "ledger/files"
@@ -34,7 +33,6 @@ RETENTION = {
     "delta.logRetentionDuration": "interval 10 minutes",
     "delta.deletedFileRetentionDuration": "interval 10 minutes",
 }
-_COMMIT = re.compile(r"\d{20}\.json")
 ACCEPTED = "accepted by hand; the next run applies it"
 VANISHED = "planned, and gone before it could be read"
 ARCHIVED = "moved to data/archive"
@@ -176,12 +174,12 @@ class Known:
 def known(settings: Settings, dataset: str) -> Known:
     """The file ledger as it is now; read again only when it has a new commit."""
     table = settings.table(FILES)
-    commit = _newest_commit(table)
+    commit = snapshots.commit(table)
     return _known(table, commit, dataset) if commit else Known()
 
 
 @lru_cache(maxsize=64)
-def _known(table: Path, _commit: tuple[str, int], dataset: str) -> Known:
+def _known(table: Path, _commit: snapshots.Commit, dataset: str) -> Known:
     batches = _execute({"files": table}, _KNOWN.format(dataset=text(dataset), archived=text(ARCHIVED), accepted=text(ACCEPTED)))
     rows, marks = _rows(batches), [mark for batch in batches for mark in zip(*(batch.column(c).to_pylist() for c in _MARKS), strict=True)]
     if not rows:
@@ -222,7 +220,7 @@ ORDER BY path, ingest_id DESC, by_hand DESC
 
 def latest_files(settings: Settings, datasets: Sequence[str], status: Status | None = None) -> tuple[FileRow, ...]:
     """The newest row of each path, intents included; sorted by dataset and path."""
-    if not datasets or _newest_commit(settings.table(FILES)) is None:
+    if not datasets or snapshots.newest(settings.table(FILES)) is None:
         return ()
     sql = _LATEST.format(datasets=", ".join(text(d) for d in datasets), accepted=text(ACCEPTED))
     batches = _execute({"files": settings.table(FILES)}, sql)
@@ -252,15 +250,14 @@ def append_runs(settings: Settings, rows: Sequence[RunRow], txn: tuple[str, int]
 
 def transaction_version(table: Path, app: str) -> int:
     """The newest version that `app` committed to a table; -1: none, or no table."""
-    if not DeltaTable.is_deltatable(str(table)):
-        return -1
-    found = DeltaTable(str(table)).transaction_version(app)
+    held = snapshots.newest(table)
+    found = held.transaction_version(app) if held else None
     return -1 if found is None else found
 
 
 def stamp(settings: Settings) -> object:
-    """Another value after every commit to the file ledger; costs one look at a folder."""
-    return _newest_commit(settings.table(FILES))
+    """Another value after every commit to the file ledger; costs a look at two names."""
+    return snapshots.commit(settings.table(FILES))
 
 
 def query(tables: dict[str, Path], sql: str) -> list[dict[str, Any]]:
@@ -274,16 +271,6 @@ def query(tables: dict[str, Path], sql: str) -> list[dict[str, Any]]:
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-def _newest_commit(table: Path) -> tuple[str, int] | None:
-    """Name and time of the newest commit's file; None: there is no table."""
-    try:
-        with os.scandir(table / "_delta_log") as entries:
-            newest = max((e for e in entries if _COMMIT.fullmatch(e.name)), key=lambda e: e.name, default=None)
-            return (newest.name, newest.stat().st_mtime_ns) if newest else None
-    except FileNotFoundError:
-        return None
 
 
 def _rows(batches: Sequence[arrow.RecordBatch]) -> tuple[FileRow, ...]:
@@ -300,12 +287,12 @@ def _rows(batches: Sequence[arrow.RecordBatch]) -> tuple[FileRow, ...]:
 def _execute(tables: dict[str, Path], sql: str) -> list[arrow.RecordBatch]:
     builder = QueryBuilder()
     for name, folder in tables.items():
-        builder.register(name, DeltaTable(str(folder)))
+        builder.register(name, snapshots.existing(folder))
     return builder.execute(sql).read_all().to_batches()
 
 
 def _append(table: Path, columns: dict[str, list[Any]], types: dict[str, arrow.DataType], txn: tuple[str, int] | None) -> None:
-    found = DeltaTable(str(table)) if _newest_commit(table) else None
+    found = DeltaTable(str(table)) if DeltaTable.is_deltatable(str(table)) else None
     done = found.transaction_version(txn[0]) if found and txn else None
     if txn and done is not None and done >= txn[1]:
         return

@@ -17,6 +17,7 @@ from typing import Any
 
 from deltalake import DeltaTable
 
+from streaming_jobs import snapshots
 from streaming_jobs.contract import Contract, Redelivery, SilverColumn
 from streaming_jobs.errors import UsageError
 
@@ -69,9 +70,10 @@ def _said(column: SilverColumn, *, key: bool) -> dict[str, Any]:
 
 def kept_in(table: Path) -> dict[str, Any] | None:
     """What the table was made by; None: no table, or it does not say."""
-    if not DeltaTable.is_deltatable(str(table)):
+    found = snapshots.newest(table)
+    if found is None:
         return None
-    kept = DeltaTable(str(table)).metadata().configuration.get(PROPERTY)
+    kept = found.metadata().configuration.get(PROPERTY)
     return json.loads(kept) if kept else None
 
 
@@ -122,7 +124,7 @@ def require_same(contract: Contract, table: Path) -> bool:
     """
     found = changed(contract, table)
     if all(d.effect is Effect.ADDS for d in found):
-        return bool(found) or (DeltaTable.is_deltatable(str(table)) and kept_in(table) is None)
+        return bool(found) or (snapshots.newest(table) is not None and kept_in(table) is None)
     dataset = contract.dataset
     replay = f"`streaming-jobs quarantine replay {dataset}` judges the refused rows again, or "
     raise UsageError(

@@ -11,9 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from deltalake import DeltaTable
-
-from streaming_jobs import archive, checkpoints, definition, landing, ledger, meaning
+from streaming_jobs import archive, checkpoints, definition, landing, ledger, meaning, snapshots
 from streaming_jobs.contract import Contract
 from streaming_jobs.landing import Comparison
 from streaming_jobs.settings import Settings
@@ -61,14 +59,14 @@ def of_silver(contract: Contract, settings: Settings) -> Pending:
     reasons = [f"{contract.silver_table} lacks columns of its contract"] if anew else []
     if not checkpoints.is_new(settings.checkpoint("silver", contract.dataset)):
         held = (contract.silver_table, contract.quarantine_table)
-        reasons += [f"{name} is gone" for name in held if not DeltaTable.is_deltatable(str(settings.table(name)))]
+        reasons += [f"{name} is gone" for name in held if snapshots.newest(settings.table(name)) is None]
     return _of_stream("silver", contract, contract.bronze_table, reasons, settings)
 
 
 def of_gold(contract: Contract, settings: Settings) -> Pending:
     """Compare Gold's stream with Silver, and the tables with their definitions."""
     unbuilt = [g.name for g in contract.gold if not definition.is_built(g, contract, settings.table(g.path))]
-    exists = DeltaTable.is_deltatable(str(settings.table(contract.silver_table)))
+    exists = snapshots.newest(settings.table(contract.silver_table)) is not None
     reasons = [f"{name} is not built as its contract says" for name in unbuilt] if exists else []
     return _of_stream("gold", contract, contract.silver_table, reasons, settings)
 
@@ -91,7 +89,7 @@ def changed_at(contract: Contract) -> datetime:
 
 def _of_stream(layer: str, contract: Contract, source: str, reasons: list[str], settings: Settings) -> Pending:
     table, checkpoint = settings.table(source), settings.checkpoint(layer, contract.dataset)
-    if not DeltaTable.is_deltatable(str(table)):
+    if snapshots.newest(table) is None:
         return Pending(layer, contract.dataset, tuple(reasons))
     if checkpoints.is_behind(checkpoint, table):
         reasons = [*reasons, f"behind {source}"]
@@ -99,8 +97,8 @@ def _of_stream(layer: str, contract: Contract, source: str, reasons: list[str], 
 
 
 def _new_columns(settings: Settings, table: str, columns: Sequence[str]) -> list[str]:
-    folder = settings.table(table)
-    if not DeltaTable.is_deltatable(str(folder)):
+    found = snapshots.newest(settings.table(table))
+    if found is None:
         return []
-    have = {f.name.lower() for f in DeltaTable(str(folder)).schema().fields}
+    have = {f.name.lower() for f in found.schema().fields}
     return [f"{table} lacks the column {c}" for c in columns if c.lower() not in have]

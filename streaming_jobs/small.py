@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from streaming_jobs import snapshots
 from streaming_jobs.sqltext import quoted
 
 MAX_ROWS = 20_000
@@ -30,7 +31,7 @@ _WRITER = WriterProperties(compression="ZSTD")
 
 def held(table: Path) -> pa.Table | None:
     """All rows, in the types of the table; None: too many to be held, and written again whole for any change."""
-    return _rows(DeltaTable(str(table)))
+    return _rows(snapshots.existing(table))
 
 
 def _rows(found: DeltaTable) -> pa.Table | None:
@@ -45,7 +46,7 @@ def _rows(found: DeltaTable) -> pa.Table | None:
 
 def frame(spark: SparkSession, table: Path) -> DataFrame | None:
     """All rows as a Spark frame that lies in memory; None as `held`."""
-    found = DeltaTable(str(table))
+    found = snapshots.existing(table)
     rows = _rows(found)
     return None if rows is None else _frame(spark, rows, StructType.fromJson(json.loads(found.schema().to_json())))
 

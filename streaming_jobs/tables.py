@@ -17,6 +17,7 @@ from deltalake import DeltaTable, Schema
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
+from streaming_jobs import snapshots
 from streaming_jobs.sqltext import quoted
 
 _TXN_APP = "spark.databricks.delta.write.txnAppId"
@@ -69,24 +70,24 @@ def schema(columns: Sequence[tuple[str, str]]) -> StructType:
 
 def add_columns(spark: SparkSession, table: Path, columns: Sequence[tuple[str, str]]) -> None:
     """Add the columns a table does not have yet; rows already there read NULL."""
-    have = {f.name.lower() for f in DeltaTable(str(table)).schema().fields}
+    have = {f.name.lower() for f in snapshots.existing(table).schema().fields}
     new = [f"{quoted(name)} {kind}" for name, kind in columns if name.lower() not in have]
     if new:
         spark.sql(f"ALTER TABLE delta.{quoted(str(table))} ADD COLUMNS ({', '.join(new)})")
 
 
 def exists(table: Path) -> bool:
-    return DeltaTable.is_deltatable(str(table))
+    return snapshots.newest(table) is not None
 
 
 def version(table: Path) -> int:
     """The newest version of a table."""
-    return DeltaTable(str(table)).version()
+    return snapshots.existing(table).version()
 
 
 def rows(table: Path) -> int:
     """How many rows a table has, by the statistics of its files."""
-    return sum(DeltaTable(str(table)).get_add_actions(flatten=True).column("num_records").to_pylist())
+    return sum(snapshots.existing(table).get_add_actions(flatten=True).column("num_records").to_pylist())
 
 
 def read(spark: SparkSession, table: Path, at: int | None = None) -> DataFrame:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deltalake import DeltaTable
-
-from streaming_jobs import ledger, pending
+from streaming_jobs import ledger, pending, snapshots
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import as_failure
 from streaming_jobs.grid import Rows
@@ -26,7 +24,7 @@ def status(contracts: Sequence[Contract], settings: Settings) -> Rows:
     works again. before it: what a run would do, or why that cannot be told; NULL: nothing.
     """
     runs = settings.table(ledger.RUNS)
-    found = ledger.query({"runs": runs}, _LAST) if DeltaTable.is_deltatable(str(runs)) else []
+    found = ledger.query({"runs": runs}, _LAST) if snapshots.newest(runs) is not None else []
     last = {(row["dataset"], row["layer"]): row for row in found}
     rows = []
     for contract in contracts:
