@@ -22,7 +22,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from streaming_jobs import archive, landing, ledger, pending, probe, reading, sqltext, streams, tables
+from streaming_jobs import archive, landing, ledger, pending, probe, reading, small, sqltext, streams, tables
 from streaming_jobs.contract import Contract, Redelivery
 from streaming_jobs.errors import DamagedState, UsageError
 from streaming_jobs.failpoints import hit
@@ -32,6 +32,8 @@ from streaming_jobs.probe import Facts, Refusal
 from streaming_jobs.run import Clock, Run, record, require_rows
 from streaming_jobs.settings import Settings
 from streaming_jobs.tables import Txn
+
+_FEW_BYTES = 1 << 20  # of CSV, whose rows are held in memory
 
 
 @dataclass
@@ -342,7 +344,7 @@ def _load(
         if in_place:
             tables.replace(rows, table, _replaced(ingest, [*(f.path for f in files), *unknown], new_id), txn)
         elif any(f.header for f in files):
-            tables.append(rows, table, txn)
+            _append(rows, sum(f.size for f in files), table, txn)
     except (PySparkException, Py4JJavaError):
         readable = _without_unreadable(spark, ingest, files)
         if len(readable) == len(files):
@@ -354,6 +356,13 @@ def _load(
     clock.lap("write")
     decided = _confirm(contract, run, ingest.folder, ingest.states, intents, clock, ingest.batch_id)
     _note(ingest, decided)
+
+
+def _append(rows: DataFrame, size: int, table: Path, txn: Txn) -> None:
+    if size <= _FEW_BYTES:
+        small.append(rows.toArrow(), table, txn)
+    else:
+        tables.append(rows, table, txn)
 
 
 def _without_unreadable(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts]) -> list[Facts]:

@@ -112,7 +112,7 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
         judged = _held(_judged(batch, contract))
         clock.lap("judge")
         try:
-            seen = _measure(judged, contract)
+            seen = _measure(judged, contract, named=_is_few(judged))
             if not seen.rows:
                 return
             arrived, gone = versions.net(judged) if seen.gone else (judged, None)
@@ -234,6 +234,7 @@ class _Measure:
     low: Mapping[str, Any]
     high: Mapping[str, Any]
     partitions: Mapping[str, Collection[Any]]  # of valid rows, for the columns that say where a key can be
+    named: Collection[Any] | None  # of valid rows, the first key column; None: not asked for
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,12 @@ def _held(rows: DataFrame, most: int = 0) -> DataFrame:
     return rows.persist() if found is None else found
 
 
-def _measure(judged: DataFrame, contract: Contract) -> _Measure:
+def _is_few(held: DataFrame) -> bool:
+    """Of what `_held` gave: true when it lies in memory."""
+    return not held.is_cached
+
+
+def _measure(judged: DataFrame, contract: Contract, *, named: bool = False) -> _Measure:
     arrived, refused = F.col("_change"), _is_refused()
     warnings = [rule.name for rule in contract.silver.rules if not rule.blocking]
     bounded, placed = contract.silver.keys, _placing(contract)
@@ -278,6 +284,7 @@ def _measure(judged: DataFrame, contract: Contract) -> _Measure:
         *(F.min(F.when(~refused, F.col(sqltext.quoted(c)))).alias(f"low {c}") for c in bounded),
         *(F.max(F.when(~refused, F.col(sqltext.quoted(c)))).alias(f"high {c}") for c in bounded),
         *(F.collect_set(F.when(~refused, F.col(sqltext.quoted(c)))).alias(f"in {c}") for c in placed),
+        *([F.collect_set(F.when(~refused, F.col(sqltext.quoted(bounded[0])))).alias("named")] if named else []),
     ).first()
     assert found is not None  # an aggregate without groups is one row
     return _Measure(
@@ -290,6 +297,7 @@ def _measure(judged: DataFrame, contract: Contract) -> _Measure:
         {c: found[f"low {c}"] for c in bounded},
         {c: found[f"high {c}"] for c in bounded},
         {c: found[f"in {c}"] for c in placed},
+        found["named"] if named else None,
     )
 
 
@@ -404,7 +412,7 @@ def _write_silver(
     if not seen.valid:
         return _Tally(0, 0, 0)
     spark, table = arrived.sparkSession, run.settings.table(contract.silver_table)
-    current = tables.read(spark, table).where(_pruning(seen, contract))
+    current = _current(spark, table, seen, contract)
     lost = None if gone is None else gone.where(~_is_refused())
     decided = _held(versions.decide(_newest(arrived, contract), lost, current, contract), seen.rows)
     settled = None
@@ -419,8 +427,7 @@ def _write_silver(
         if counts.get(versions.UPDATE) or counts.get(versions.DELETE):
             _merge(changes, [counts[v] for v in (versions.UPDATE, versions.DELETE) if v in counts], contract, run, txn)
         elif inserts := counts.get(versions.INSERT):
-            rows = changes.select("_new.*")
-            tables.append(rows.coalesce(1) if inserts.keys <= _FEW_ROWS else rows, table, txn)
+            _insert(changes.select("_new.*"), inserts.keys, contract, table, txn)
     finally:
         decided.unpersist()
         if settled is not None:
@@ -428,6 +435,21 @@ def _write_silver(
     accepted = sum(c.accepted for c in counts.values())
     deleted = counts[versions.DELETE].keys if versions.DELETE in counts else 0
     return _Tally(accepted, sum(c.versions for c in counts.values()) - accepted, deleted)
+
+
+def _current(spark: SparkSession, table: Path, seen: _Measure, contract: Contract) -> DataFrame:
+    """Silver's rows with a key of the batch, and maybe others."""
+    places = _places(seen, contract)
+    found = None if seen.named is None else small.having(spark, table, contract.silver.keys[0], seen.named, places)
+    return tables.read(spark, table).where(_pruning(seen, places, contract)) if found is None else found
+
+
+def _insert(rows: DataFrame, count: int, contract: Contract, table: Path, txn: Txn) -> None:
+    """Append rows with new keys."""
+    if count <= small.MAX_ROWS and small.can_append(held := rows.toArrow(), contract.silver.partitioned_by):
+        small.append(held, table, txn)
+    else:
+        tables.append(rows.coalesce(1) if count <= _FEW_ROWS else rows, table, txn)
 
 
 @dataclass(frozen=True)
@@ -496,17 +518,21 @@ def _merge(changes: DataFrame, moved: Sequence[_Count], contract: Contract, run:
         )  # fmt: skip
 
 
-def _pruning(seen: _Measure, contract: Contract) -> str:
-    """SQL that every row of Silver with a key of the batch satisfies; literals, so that files are skipped.
+def _places(seen: _Measure, contract: Contract) -> dict[str, Collection[Any]]:
+    """Partition columns by which keys are found -> every value that a row of Silver with a key of the batch can have there.
 
     `mergeWindow` promises that versions of a key lie within so many days of each other on the partition column.
     """
     window = range(-(contract.silver.merge_window_days or 0), (contract.silver.merge_window_days or 0) + 1)
+    of_keys = contract.silver.keys
+    return {c: v if c in of_keys else {_later(day, days) for day in v for days in window} for c, v in seen.partitions.items()}
+
+
+def _pruning(seen: _Measure, places: Mapping[str, Collection[Any]], contract: Contract) -> str:
+    """SQL that every row of Silver with a key of the batch satisfies; literals, so that files are skipped."""
     wanted = []
-    for column in {**dict.fromkeys(contract.silver.keys), **seen.partitions}:
-        values = seen.partitions.get(column, ())
-        if column not in contract.silver.keys:
-            values = {_later(day, days) for day in values for days in window}
+    for column in {**dict.fromkeys(contract.silver.keys), **places}:
+        values = places.get(column, ())
         if 0 < len(values) <= _MAX_PARTITIONS:
             wanted.append(sqltext.any_of(sqltext.quoted(column), values))
         elif column in contract.silver.keys:

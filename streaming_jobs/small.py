@@ -1,9 +1,9 @@
 """Small Delta tables in memory: read, compared and written by delta-rs, without a Spark job.
 
 Through Spark a commit takes 0.2 s and reading the table again after it half a second, whatever its size;
-here both take milliseconds (docs/spark.md). For tables of a few thousand rows that is most of the work.
-Only for tables that this project makes: unpartitioned, no deletion vectors, no column mapping. The
-caller holds the layer's lock, as every writer does.
+here both take milliseconds (docs/spark.md). For tables of a few thousand rows, and for the few rows that a
+small batch needs of a large one, that is most of the work. Only for tables that this project makes: no
+deletion vectors, no column mapping. The caller holds the layer's lock, as every writer does.
 """
 
 from __future__ import annotations
@@ -11,22 +11,34 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable, QueryBuilder, WriterProperties, write_deltalake
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    QueryBuilder,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from streaming_jobs import snapshots
 from streaming_jobs.sqltext import quoted
+from streaming_jobs.tables import Txn
 
 MAX_ROWS = 20_000
 _MAX_BYTES = 256 << 10  # each write is the whole table, and the old file stays until a vacuum
-_WRITER = WriterProperties(compression="ZSTD")
+_READ_BYTES = 64 << 20
+_EXACT_DIGITS = 15  # of a decimal that survives as a floating-point number, which delta-rs makes of it in statistics
 
 
 def held(table: Path) -> pa.Table | None:
@@ -49,6 +61,84 @@ def frame(spark: SparkSession, table: Path) -> DataFrame | None:
     found = snapshots.existing(table)
     rows = _rows(found)
     return None if rows is None else _frame(spark, rows, StructType.fromJson(json.loads(found.schema().to_json())))
+
+
+def having(
+    spark: SparkSession, table: Path, column: str, values: Collection[Any], places: Mapping[str, Collection[Any]]
+) -> DataFrame | None:
+    """The rows whose `column` has one of the values, as a Spark frame that lies in memory.
+
+    places: partition column -> all values that such rows have there. None: too much would have to be read, there are too many
+    rows, or the column has a type whose values are not simply equal.
+    """
+    found = snapshots.existing(table)
+    schema = pa.schema(found.schema().to_arrow())
+    if pa.types.is_floating(schema.field(column).type):
+        return None
+    files = pa.table(found.get_add_actions(flatten=True))
+    for name, wanted in places.items():
+        held = files[f"partition.{name}"]
+        files = files.filter(pc.is_in(held, pa.array(wanted, held.type)))
+    if sum(files["size_bytes"].to_pylist()) > _READ_BYTES:
+        return None
+    rows = _matching(found, schema, column, values, places) if files.num_rows else schema.empty_table()
+    return None if rows is None else _frame(spark, rows, StructType.fromJson(json.loads(found.schema().to_json())))
+
+
+def _matching(
+    found: DeltaTable, schema: pa.Schema, column: str, values: Collection[Any], places: Mapping[str, Collection[Any]]
+) -> pa.Table | None:
+    pruned = [text for name, wanted in places.items() if (text := _one_of(name, wanted))]
+    where = f" WHERE {' AND '.join(pruned)}" if pruned else ""
+    wanted = pa.array(values, schema.field(column).type)
+    parts: list[pa.Table] = []
+    for batch in QueryBuilder().register("held", found).execute(f"SELECT * FROM held{where}"):
+        rows = pa.Table.from_batches([pa.record_batch(batch)]).cast(schema)
+        parts.append(rows.filter(pc.is_in(rows[column], wanted)))
+        if sum(part.num_rows for part in parts) > MAX_ROWS:
+            return None
+    return pa.concat_tables(parts) if parts else schema.empty_table()
+
+
+def _one_of(column: str, values: Collection[Any]) -> str | None:
+    """DataFusion SQL that leaves partitions out; None: cannot be said."""
+    if not values or not all(type(value) in (str, int, date) for value in values):
+        return None
+    named = '"' + column.replace('"', '""') + '"'
+    return f"{named} IN ({', '.join(_literal(value) for value in values)})"
+
+
+def _literal(value: str | int | date) -> str:
+    if isinstance(value, int):
+        return str(value)
+    text = str(value).replace("'", "''")
+    return f"DATE '{text}'" if isinstance(value, date) else f"'{text}'"
+
+
+def append(rows: pa.Table, table: Path, txn: Txn) -> None:
+    """Append rows, in one commit; skipped when `txn` is already in the table."""
+    found = DeltaTable(str(table))
+    done = found.transaction_version(txn.app)
+    if done is not None and done >= txn.version:
+        return
+    schema = pa.schema(found.schema().to_arrow())
+    absent = [name for name in schema.names if name not in rows.column_names]
+    for name in absent:
+        rows = rows.append_column(name, pa.nulls(rows.num_rows, schema.field(name).type))
+    named = CommitProperties(app_transactions=[Transaction(txn.app, txn.version)])
+    write_deltalake(
+        found,
+        rows.select(schema.names).cast(schema),
+        mode="append",
+        partition_by=found.metadata().partition_columns,
+        writer_properties=_writer(schema),
+        commit_properties=named,
+    )
+
+
+def can_append(rows: pa.Table, partitioned_by: Sequence[str]) -> bool:
+    """False for an empty string as a partition: Delta stores it as NULL, which delta-rs leaves to the reader."""
+    return not any(pc.any(pc.equal(rows[name], "")).as_py() for name in partitioned_by if pa.types.is_string(rows[name].type))
 
 
 def local(rows: DataFrame) -> DataFrame | None:
@@ -100,7 +190,14 @@ def exchange(present: pa.Table, fresh: pa.Table, gone: pa.Table, table: Path, id
 
 
 def _write(rows: pa.Table, table: Path) -> None:
-    write_deltalake(str(table), rows, mode="overwrite", writer_properties=_WRITER)
+    write_deltalake(str(table), rows, mode="overwrite", writer_properties=_writer(rows.schema))
+
+
+def _writer(schema: pa.Schema) -> WriterProperties:
+    """Without statistics that are not exact, by which a reader would pass over rows: NaN is left out, long decimals are rounded."""
+    inexact = [f.name for f in schema if pa.types.is_floating(f.type) or _is_long(f.type)]
+    none = ColumnProperties(statistics_enabled="NONE")
+    return WriterProperties(compression="ZSTD", column_properties=dict.fromkeys(inexact, none) or None)
 
 
 def _belongs(rows: pa.Table, units: pa.Table | None) -> pa.Array:
@@ -113,3 +210,7 @@ def _belongs(rows: pa.Table, units: pa.Table | None) -> pa.Array:
 def _texts(rows: pa.Table, columns: Sequence[str]) -> list[str]:
     """Each row as text: unlike the values, it can always be hashed, and NaN equals itself."""
     return [repr(values) for values in zip(*(rows[name].to_pylist() for name in columns), strict=True)]
+
+
+def _is_long(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_decimal(kind) and kind.precision > _EXACT_DIGITS)

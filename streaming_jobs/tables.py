@@ -47,8 +47,12 @@ def create(
     """
     keep = f"interval {retention_days} days"
     configuration: dict[str, str | None] = {
-        "delta.deletedFileRetentionDuration": keep, "delta.logRetentionDuration": keep, **(properties or {}),
-    }  # fmt: skip
+        "delta.deletedFileRetentionDuration": keep,
+        "delta.logRetentionDuration": keep,
+        # Spark's default, said because that of delta-rs is 100: whoever opens the table reads every commit since the last checkpoint.
+        "delta.checkpointInterval": "10",
+        **(properties or {}),
+    }
     if change_feed:
         configuration["delta.enableChangeDataFeed"] = "true"
     if statistics:
