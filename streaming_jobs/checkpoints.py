@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,13 @@ def is_behind(checkpoint: Path, table: Path) -> bool:
         offset = _offset(checkpoint, newest)
         if not _is_of(offset, source) or offset["isStartingVersion"]:
             return True
-        reached, index, version = offset["reservoirVersion"], offset["index"], source.version()
-        return bool(reached <= version and not (reached == version and index + 1 == _changes(table, version)))
+        reached, index = offset["reservoirVersion"], offset["index"]
+        for version in range(reached, source.version() + 1):
+            actions = _actions(table, version)
+            read = index + 1 if version == reached else 0
+            if read != _changes(actions) or (read == 0 and not _only_joins_files(actions)):
+                return True
+        return False
     except _UNREADABLE:
         return True
 
@@ -88,7 +94,8 @@ def bytes_behind(checkpoint: Path, table: Path) -> int | None:
         offset = _offset(checkpoint, newest)
         commits = range(int(offset["reservoirVersion"]), source.version() + 1)
         actions = [action for version in commits for action in _actions(table, version)]
-        return sum(int(a[kind]["size"]) for a in actions for kind in ("add", "cdc") if kind in a)
+        changed = [a["cdc"] for a in actions if "cdc" in a] + [a["add"] for a in actions if "add" in a and a["add"].get("dataChange", True)]
+        return sum(int(file["size"]) for file in changed)
     except _UNREADABLE:
         return None
 
@@ -118,9 +125,15 @@ def _is_of(offset: dict[str, Any], source: DeltaTable) -> bool:
     return bool(offset["reservoirId"] == str(source.metadata().id))
 
 
-def _changes(table: Path, version: int) -> int:
+def _only_joins_files(actions: Sequence[dict[str, Any]]) -> bool:
+    """True for a commit that wrote the same rows in other files, and did nothing else."""
+    files = [a[kind] for a in actions for kind in ("add", "remove") if kind in a]
+    rest = {kind for a in actions for kind in a} - {"add", "remove", "commitInfo"}
+    return bool(files) and not rest and not any(file.get("dataChange", True) for file in files)
+
+
+def _changes(actions: Sequence[dict[str, Any]]) -> int:
     """How many files of a commit the change feed reads: its change files, else what it added and removed."""
-    actions = _actions(table, version)
     change_files = sum("cdc" in a for a in actions)
     return change_files or sum(a[kind].get("dataChange", True) for a in actions for kind in ("add", "remove") if kind in a)
 

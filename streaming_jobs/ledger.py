@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -175,11 +174,19 @@ def known(settings: Settings, dataset: str) -> Known:
     """The file ledger as it is now; read again only when it has a new commit."""
     table = settings.table(FILES)
     commit = snapshots.commit(table)
-    return _known(table, commit, dataset) if commit else Known()
+    if commit is None:
+        return Known()
+    held = _held.get((table, dataset))
+    if held is None or held[0] != commit:
+        held = _held[table, dataset] = (commit, _known(table, dataset))
+    return held[1]
 
 
-@lru_cache(maxsize=64)
-def _known(table: Path, _commit: snapshots.Commit, dataset: str) -> Known:
+_held: dict[tuple[Path, str], tuple[snapshots.Commit, Known]] = {}
+"""What was read last; an older one would hold every file once more."""
+
+
+def _known(table: Path, dataset: str) -> Known:
     batches = _execute({"files": table}, _KNOWN.format(dataset=text(dataset), archived=text(ARCHIVED), accepted=text(ACCEPTED)))
     rows, marks = _rows(batches), [mark for batch in batches for mark in zip(*(batch.column(c).to_pylist() for c in _MARKS), strict=True)]
     if not rows:

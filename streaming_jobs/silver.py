@@ -73,7 +73,11 @@ def _follow(spark: SparkSession, contract: Contract, run: Run, *, anew: bool, gu
         recompute(spark, contract, run, since, guarded=guarded)
         # What the old stream still had before it is in the tables; it might not even be able to read it any more.
         checkpoints.discard(checkpoint)
+    silver = settings.table(contract.silver_table)
+    before = tables.version(silver)
     streams.run_available(streams.read_changes(spark, bronze, since), apply_changes(contract, run), checkpoint, run.stop)
+    if tables.version(silver) > before:
+        small.join_files(silver)
 
 
 def create(spark: SparkSession, contract: Contract, run: Run) -> None:

@@ -37,6 +37,8 @@ from streaming_jobs.tables import Txn
 
 MAX_ROWS = 20_000
 _MAX_BYTES = 256 << 10  # each write is the whole table, and the old file stays until a vacuum
+_JOIN_FILES = 32  # in one partition: then every batch that reads the partition waits more for files than for rows
+_JOINED_BYTES = 16 << 20  # a file of this size is not written again
 _READ_BYTES = 64 << 20
 _EXACT_DIGITS = 15  # of a decimal that survives as a floating-point number, which delta-rs makes of it in statistics
 
@@ -136,6 +138,17 @@ def append(rows: pa.Table, table: Path, txn: Txn) -> None:
     )
 
 
+def join_files(table: Path) -> None:
+    """Join small files where a partition has many, in one commit that changes no row; the change feed passes over it."""
+    found = snapshots.existing(table)
+    files = pa.table(found.get_add_actions(flatten=True))
+    files = files.filter(pc.less(files["size_bytes"], _JOINED_BYTES))
+    partitions = [name for name in files.column_names if name.startswith("partition.")]
+    if max(Counter(_texts(files, partitions)).values(), default=0) >= _JOIN_FILES:
+        schema = pa.schema(found.schema().to_arrow())
+        DeltaTable(str(table)).optimize.compact(target_size=_JOINED_BYTES, writer_properties=_writer(schema))
+
+
 def can_append(rows: pa.Table, partitioned_by: Sequence[str]) -> bool:
     """False for an empty string as a partition: Delta stores it as NULL, which delta-rs leaves to the reader."""
     return not any(pc.any(pc.equal(rows[name], "")).as_py() for name in partitioned_by if pa.types.is_string(rows[name].type))
@@ -151,8 +164,8 @@ def local(rows: DataFrame) -> DataFrame | None:
 
 
 def _frame(spark: SparkSession, rows: pa.Table, schema: StructType) -> DataFrame:
-    # PySpark cannot convert a table of timestamps without a row.
-    return spark.createDataFrame(rows, schema) if rows.num_rows else spark.createDataFrame([], schema)
+    # PySpark cannot convert a table of timestamps without a row; by its limit the optimizer knows it to be empty, and joins nothing.
+    return spark.createDataFrame(rows, schema) if rows.num_rows else spark.createDataFrame([], schema).limit(0)
 
 
 def replace(present: pa.Table, fresh: pa.Table, table: Path, grain: Sequence[str], units: pa.Table | None) -> int:
