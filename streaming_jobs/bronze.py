@@ -33,8 +33,6 @@ from streaming_jobs.run import Clock, Run, record, require_rows
 from streaming_jobs.settings import Settings
 from streaming_jobs.tables import Txn
 
-_FEW_BYTES = 1 << 20  # of CSV, whose rows are held in memory
-
 
 @dataclass
 class _Ingest:
@@ -359,7 +357,8 @@ def _load(
 
 
 def _append(rows: DataFrame, size: int, table: Path, txn: Txn) -> None:
-    if size <= _FEW_BYTES:
+    """size: bytes of the files that the rows are read from."""
+    if size <= small.MAX_CSV_BYTES:
         small.append(rows.toArrow(), table, txn)
     else:
         tables.append(rows, table, txn)

@@ -105,8 +105,7 @@ def table_bytes(table: Path) -> int:
     found = snapshots.newest(table)
     if found is None:
         return 0
-    sizes = found.get_add_actions(flatten=True).column("size_bytes")
-    return sum(size or 0 for size in sizes.to_pylist())
+    return sum(size or 0 for size in snapshots.files(found)["size_bytes"].to_pylist())
 
 
 def _newest(log: Path) -> int | None:

@@ -8,7 +8,7 @@ is harmless and no drift can start. A table that would not change is not written
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -27,6 +27,7 @@ from streaming_jobs.settings import Settings
 from streaming_jobs.tables import Txn
 
 _AT_ONCE = 2
+_MANY_ROWS = 100_000  # compiled expressions are faster from here on, at 200 000 twice as fast once they are compiled
 MAX_UNITS = 1000  # more touched units than this: the whole table, not a longer predicate
 _ROWS, _MATCHES = "_ rows", "_ matches"  # names that no column of a contract has
 
@@ -100,6 +101,8 @@ def apply_changes(contract: Contract, run: Run, failed: _Failed) -> streams.Batc
         rows, touched = _touched(batch, partly, contract)
         if not rows and batch_id > 0:
             return
+        if _rows_to_read(touched, contract, run.settings) > _MANY_ROWS:
+            streams.compile_expressions(batch.sparkSession)
         clock.lap("touched")
         failed.clear()  # what failed before is not built, and so is computed whole here
 
@@ -266,6 +269,18 @@ def _touched(changes: DataFrame, golds: Sequence[Gold], contract: Contract) -> t
         changes.unpersist()
 
 
+def _rows_to_read(touched: Mapping[str, pa.Table], contract: Contract, settings: Settings) -> int:
+    """Rows of Silver in the partitions that are computed again, or in all of it where a table's units are no partitions."""
+    columns = {p.lower(): p for p in contract.silver.partitioned_by}
+    found = []
+    for gold in contract.gold:
+        if gold.source is None:
+            units, unit = touched.get(gold.name), _unit(gold, contract)
+            places = {} if units is None else {columns[at]: units[c.name].to_pylist() for c in unit if (at := _plain(c)) in columns}
+            found.append(tables.rows(settings.table(contract.silver_table), places))
+    return max(found, default=0)
+
+
 def _named(groups: DataFrame) -> pa.Table | None:
     """None: their SQL fails on a row, which the table itself will report."""
     try:
@@ -279,8 +294,13 @@ def _named(groups: DataFrame) -> pa.Table | None:
 def _unit(gold: Gold, contract: Contract) -> tuple[GoldColumn, ...]:
     """What is replaced together: whole partitions of Silver where the grain contains them, else single groups."""
     partitions = [p.lower() for p in contract.silver.partitioned_by]
-    by_partition = tuple(c for c in gold.grain if c.expression.strip("` ").lower() in partitions)
+    by_partition = tuple(c for c in gold.grain if _plain(c) in partitions)
     return by_partition or gold.grain
+
+
+def _plain(column: GoldColumn) -> str:
+    """The column of Silver, where the expression is no more than that."""
+    return column.expression.strip("` ").lower()
 
 
 def _covers(units: pa.Table, expressions: dict[str, str]) -> str:

@@ -36,6 +36,7 @@ from streaming_jobs.sqltext import quoted
 from streaming_jobs.tables import Txn
 
 MAX_ROWS = 20_000
+MAX_CSV_BYTES = 1 << 20  # of files whose rows are held
 _MAX_BYTES = 256 << 10  # each write is the whole table, and the old file stays until a vacuum
 _JOIN_FILES = 32  # in one partition: then every batch that reads the partition waits more for files than for rows
 _JOINED_BYTES = 16 << 20  # a file of this size is not written again
@@ -77,10 +78,7 @@ def having(
     schema = pa.schema(found.schema().to_arrow())
     if pa.types.is_floating(schema.field(column).type):
         return None
-    files = pa.table(found.get_add_actions(flatten=True))
-    for name, wanted in places.items():
-        held = files[f"partition.{name}"]
-        files = files.filter(pc.is_in(held, pa.array(wanted, held.type)))
+    files = snapshots.files(found, places)
     if sum(files["size_bytes"].to_pylist()) > _READ_BYTES:
         return None
     rows = _matching(found, schema, column, values, places) if files.num_rows else schema.empty_table()
@@ -141,7 +139,7 @@ def append(rows: pa.Table, table: Path, txn: Txn) -> None:
 def join_files(table: Path) -> None:
     """Join small files where a partition has many, in one commit that changes no row; the change feed passes over it."""
     found = snapshots.existing(table)
-    files = pa.table(found.get_add_actions(flatten=True))
+    files = snapshots.files(found)
     files = files.filter(pc.less(files["size_bytes"], _JOINED_BYTES))
     partitions = [name for name in files.column_names if name.startswith("partition.")]
     if max(Counter(_texts(files, partitions)).values(), default=0) >= _JOIN_FILES:

@@ -6,9 +6,14 @@ and transactions some thirty times.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from deltalake import DeltaTable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Commit = tuple[int, int, int, int]
 """Version, and time, inode and size of its file: a table made anew under its name has others."""
@@ -39,6 +44,22 @@ def commit(table: Path) -> Commit | None:
     """Names the newest commit of a table: another value after each; None: there is no table."""
     found = newest(table)
     return None if found is None else _commit(table, found.version())
+
+
+def files(found: DeltaTable, places: Mapping[str, Collection[Any]] | None = None) -> pa.Table:
+    """What the log says of a table's files: `path`, `size_bytes`, `num_records`, `partition.<column>` and more.
+
+    places: partition column -> values; only the files there.
+    """
+    # Only here: a run without work does without it.
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    listed = pa.table(found.get_add_actions(flatten=True))
+    for name, wanted in (places or {}).items():
+        held = listed[f"partition.{name}"]
+        listed = listed.filter(pc.is_in(held, pa.array(wanted, held.type)))
+    return listed
 
 
 def _is_newest(table: Path, known: Commit) -> bool:

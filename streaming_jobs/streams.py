@@ -92,6 +92,12 @@ def pack_files(spark: SparkSession) -> None:
     spark.conf.set("spark.sql.files.openCostInBytes", str(4 << 20))
 
 
+def compile_expressions(spark: SparkSession) -> None:
+    """Let many rows be read with compiled expressions, in the session of a micro-batch that was thought to have few."""
+    spark.conf.set("spark.sql.codegen.wholeStage", "true")
+    spark.conf.set("spark.sql.codegen.factoryMode", "FALLBACK")
+
+
 def query_id(spark: SparkSession) -> str:
     """The id of the query whose batch function is running; it is born and dies with the checkpoint."""
     found = spark.sparkContext.getLocalProperty("sql.streaming.queryId")

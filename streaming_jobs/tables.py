@@ -7,7 +7,7 @@ to a table need two ids.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,9 +89,9 @@ def version(table: Path) -> int:
     return snapshots.existing(table).version()
 
 
-def rows(table: Path) -> int:
-    """How many rows a table has, by the statistics of its files."""
-    return sum(snapshots.existing(table).get_add_actions(flatten=True).column("num_records").to_pylist())
+def rows(table: Path, places: Mapping[str, Collection[Any]] | None = None) -> int:
+    """How many rows a table has, by the statistics of its files. places: partition column -> values; only the rows there."""
+    return sum(snapshots.files(snapshots.existing(table), places)["num_records"].to_pylist())
 
 
 def read(spark: SparkSession, table: Path, at: int | None = None) -> DataFrame:

@@ -16,7 +16,7 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 
 from streaming_jobs import contract as contracts
-from streaming_jobs import failpoints, ledger, session, settings, tables
+from streaming_jobs import failpoints, ledger, session, settings, small, tables
 from streaming_jobs.contract import Contract
 from streaming_jobs.increment import Outcome, increment
 from streaming_jobs.run import Run
@@ -227,6 +227,12 @@ def crash_at(name: str) -> Iterator[None]:
             yield
     finally:
         failpoints.ARMED.clear()
+
+
+def hold_nothing(limits: pytest.MonkeyPatch) -> None:
+    """Let every table and batch go through Spark, however small it is."""
+    limits.setattr(small, "MAX_ROWS", 0)
+    limits.setattr(small, "MAX_CSV_BYTES", -1)
 
 
 def assert_rows(actual: DataFrame, rows: Sequence[tuple[Any, ...]], schema: str) -> None:

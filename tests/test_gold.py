@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from streaming_jobs import gold, small
+from streaming_jobs import gold, small, streams
 from streaming_jobs.errors import UsageError
 from streaming_jobs.operations import plan
 from streaming_jobs.sqltext import literal
@@ -101,6 +101,20 @@ def test_more_touched_groups_than_a_predicate_should_carry_are_computed_with_the
     home.land("b.csv", "1,paid,2026-01-02,1.00", "4,void,2026-01-02,1.00")
     home.ok()
     assert_rows(home.table("gold/by_state"), [("paid", 2, "3.00"), ("sent", 1, "2.00"), ("void", 1, "1.00")], BY_STATE)
+
+
+def test_many_rows_give_the_same_groups_with_compiled_expressions(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+    compile_expressions = streams.compile_expressions
+    monkeypatch.setattr(streams, "compile_expressions", lambda spark: (compiled.append(spark), compile_expressions(spark)))
+    monkeypatch.setattr(gold, "_MANY_ROWS", 2)
+    home.land("a.csv", "1,open,2026-01-01,1.00", "2,paid,2026-01-01,2.00")
+    home.ok()
+    assert not compiled
+    home.land("b.csv", "1,paid,2026-01-02,1.00", "4,void,2026-01-02,1.00")
+    home.ok()
+    assert compiled
+    assert_rows(home.table("gold/by_state"), [("paid", 2, "3.00"), ("void", 1, "1.00")], BY_STATE)
 
 
 @pytest.mark.parametrize(

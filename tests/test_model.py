@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 
 from streaming_jobs import failpoints, gold, small, tables
 from tests import oracle
-from tests.conftest import HEADER, ORDERS, Home, assert_same, forget_tables, home_at
+from tests.conftest import HEADER, ORDERS, Home, assert_same, forget_tables, hold_nothing, home_at
 from tests.oracle import ORDERS_LOGIC, BronzeRow
 
 NAMES = ("a.csv", "b.csv", "c.csv")
@@ -97,11 +97,14 @@ class Deliveries(RuleBasedStateMachine):
     @initialize(
         contract=st.sampled_from(sorted(CONTRACTS)),
         batch=st.sampled_from([1, 2, 1000]),
-        in_memory=st.sampled_from([20_000, 0]),
+        in_memory=st.booleans(),
         units=st.sampled_from([1000, 1]),
+        joined=st.sampled_from([2, 32]),
     )
-    def begin(self, contract: str, batch: int, in_memory: int, units: int) -> None:
-        self.limits.setattr(small, "MAX_ROWS", in_memory)
+    def begin(self, contract: str, batch: int, in_memory: bool, units: int, joined: int) -> None:
+        if not in_memory:
+            hold_nothing(self.limits)
+        self.limits.setattr(small, "_JOIN_FILES", joined)
         self.limits.setattr(gold, "MAX_UNITS", units)
         # maxShrink 1: nothing is held back, so that the folder alone says what is to be read.
         text = CONTRACTS[contract].replace("bronze/orders\n", "bronze/orders\n    customProperties: [{property: maxShrink, value: 1}]\n")

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from streaming_jobs import bronze, gold, ledger, pending, silver
+from streaming_jobs import bronze, gold, ledger, pending, silver, small
 from streaming_jobs.operations import plan
 from streaming_jobs.run import Run
-from tests.conftest import ORDERS, ROOT, Home, crash_at
+from tests.conftest import BY_STATE, ORDERS, ROOT, Home, assert_rows, crash_at
 
 DAY = ("1,open,2026-01-01,1.00", "2,paid,2026-01-01,2.00", "bad,open,never,1.00")
 
@@ -43,6 +43,32 @@ def spark_does_nothing(home: Home) -> bool:
     for layer in (bronze, silver, gold):
         layer.start(home.spark, contract, Run(home.settings, notes.append))
     return not notes and home.versions() == before
+
+
+def test_joined_files_are_no_work_for_gold_and_leave_it_right(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small, "_JOIN_FILES", 2)
+    home.land("a.csv", *DAY)
+    home.ok()
+    before = home.version("silver/orders")
+    home.land("b.csv", "3,open,2026-01-02,1.00")
+    home.ok("bronze", "silver")
+    assert home.version("silver/orders") == before + 2
+    assert list(reasons(home)) == ["gold"]
+    home.ok("gold")
+    assert (reasons(home), spark_does_nothing(home)) == ({}, True)
+    assert_rows(home.table("gold/by_state"), [("open", 2, "2.00"), ("paid", 1, "2.00")], BY_STATE)
+    # Joined after Gold has read what was joined: nothing new for it, and nothing new to read.
+    home.land("c.csv", "4,open,2026-01-02,1.00")
+    monkeypatch.setattr(small, "_JOIN_FILES", 100)
+    home.ok()
+    monkeypatch.setattr(small, "_JOIN_FILES", 2)
+    small.join_files(home.settings.table("silver/orders"))
+    assert home.version("silver/orders") == before + 4
+    (contract,) = home.contracts()
+    assert pending.of_gold(contract, home.settings).size == 0
+    assert (reasons(home), spark_does_nothing(home)) == ({}, True)
+    home.sql("ALTER TABLE {silver} SET TBLPROPERTIES ('note' = 'x')")
+    assert list(reasons(home)) == ["gold"]  # whatever else was committed, Spark is to look at
 
 
 def test_after_every_kind_of_run_nothing_is_pending_and_spark_agrees(home: Home) -> None:

@@ -8,10 +8,9 @@ import shutil
 import pytest
 from deltalake import DeltaTable
 
-from streaming_jobs import small
 from streaming_jobs.ledger import FileRow, RunRow
 from streaming_jobs.operations import files
-from tests.conftest import BY_STATE, HEADER, ORDERS, Home, assert_rows
+from tests.conftest import BY_STATE, HEADER, ORDERS, Home, assert_rows, hold_nothing
 
 SILVER = "id string, state string, at string, amount string, _file string, _row bigint"
 BRONZE = "id string, state string, at string, amount string, _file string, _row bigint"
@@ -107,9 +106,10 @@ def test_a_file_that_cannot_be_read_is_rejected_alone_and_the_rest_goes_in(home:
     assert home.run("bronze", "silver").exit_code == 0
 
 
-@pytest.mark.parametrize("rows_in_memory", [small.MAX_ROWS, 0])
-def test_a_corrected_file_corrects_everything_below_it(home: Home, monkeypatch: pytest.MonkeyPatch, rows_in_memory: int) -> None:
-    monkeypatch.setattr(small, "MAX_ROWS", rows_in_memory)
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_corrected_file_corrects_everything_below_it(home: Home, monkeypatch: pytest.MonkeyPatch, in_memory: bool) -> None:
+    if not in_memory:
+        hold_nothing(monkeypatch)
     home.land("tue.csv", *TUESDAY)
     home.land("wed.csv", *WEDNESDAY)
     home.ok()
@@ -148,11 +148,12 @@ def test_rows_that_a_new_delivery_of_their_file_leaves_as_they_are_are_not_writt
     )
 
 
-@pytest.mark.parametrize("rows_in_memory", [small.MAX_ROWS, 0])
+@pytest.mark.parametrize("in_memory", [True, False])
 def test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine(
-    home: Home, monkeypatch: pytest.MonkeyPatch, rows_in_memory: int
+    home: Home, monkeypatch: pytest.MonkeyPatch, in_memory: bool
 ) -> None:
-    monkeypatch.setattr(small, "MAX_ROWS", rows_in_memory)
+    if not in_memory:
+        hold_nothing(monkeypatch)
     home.land("a.csv", "1,lost,2026-01-01,1.00", "2,open,2026-01-01,1.00", "3,open,never,1.00")
     home.ok()
     assert home.table("quarantine/orders").count() == 1
