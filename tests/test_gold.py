@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 import pytest
+from pyspark.sql import SparkSession
 
 from streaming_jobs import gold, small, streams
 from streaming_jobs.errors import UsageError
@@ -104,9 +105,14 @@ def test_more_touched_groups_than_a_predicate_should_carry_are_computed_with_the
 
 
 def test_many_rows_give_the_same_groups_with_compiled_expressions(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled: list[object] = []
+    compiled: list[SparkSession] = []
     compile_expressions = streams.compile_expressions
-    monkeypatch.setattr(streams, "compile_expressions", lambda spark: (compiled.append(spark), compile_expressions(spark)))
+
+    def noted(spark: SparkSession) -> None:
+        compiled.append(spark)
+        compile_expressions(spark)
+
+    monkeypatch.setattr(streams, "compile_expressions", noted)
     monkeypatch.setattr(gold, "_MANY_ROWS", 2)
     home.land("a.csv", "1,open,2026-01-01,1.00", "2,paid,2026-01-01,2.00")
     home.ok()
