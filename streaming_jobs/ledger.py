@@ -183,7 +183,7 @@ def known(settings: Settings, dataset: str) -> Known:
 
 
 _held: dict[tuple[Path, str], tuple[snapshots.Commit, Known]] = {}
-"""What was read last; an older one would hold every file once more."""
+"""What was read last, with what was appended here since; an older one would hold every file once more."""
 
 
 def _known(table: Path, dataset: str) -> Known:
@@ -203,6 +203,32 @@ def _known(table: Path, dataset: str) -> Known:
         states[row.path] = replace(before, loaded=before.loaded or loaded) if before else FileState(row, loaded)
     last_id, last_loaded_id = marks[0]
     return Known(states, last_id, last_loaded_id, tuple(intents))
+
+
+def after_rows(known: Known, rows: Sequence[FileRow]) -> Known:
+    """What `known` says after these rows of its dataset, in a ledger that is not read again for them."""
+    states = dict(known.states)
+    last_id = max([known.last_ingest_id, *(r.ingest_id for r in rows)])
+    newest = [r for r in rows if r.ingest_id == last_id]
+    # The newest ingest of `known` is one that was decided, unless it has intents.
+    earlier = known.intents if last_id == known.last_ingest_id else ()
+    decided = last_id == known.last_ingest_id and not earlier
+    intents = (
+        ()
+        if decided or any(r.status is not Status.READING for r in newest)
+        else (*earlier, *(replace(r, header=r.header or ()) for r in newest))
+    )
+    for row in (replace(r, header=r.header or ()) for r in rows):  # as it is stored
+        if row.status is Status.READING:
+            continue
+        state = states.get(row.path)
+        loaded = state.loaded if state else None
+        if row.status in (Status.INGESTED, Status.REPEAT) and (loaded is None or row.ingest_id >= loaded.ingest_id):
+            loaded = row
+        is_newer = state is None or (row.ingest_id, row.reason == ACCEPTED) >= (state.last.ingest_id, state.accepted)
+        states[row.path] = FileState(row if is_newer or state is None else state.last, loaded)
+    loads = [r.ingest_id for r in rows if r.status is Status.INGESTED and r.rows and r.reason != ARCHIVED]
+    return Known(states, last_id, max([known.last_loaded_id, *loads]), tuple(sorted(intents, key=lambda r: r.path)))
 
 
 # A repeat carries the rows of the content it repeats, so one row tells what Bronze holds. A file accepted by hand has two rows of one
@@ -245,8 +271,16 @@ WHERE n = 1 ORDER BY dataset, path
 
 def append_files(settings: Settings, rows: Sequence[FileRow], txn: tuple[str, int] | None) -> None:
     """Append decisions; the same transaction twice is written once, one without a transaction each time."""
+    table = settings.table(FILES)
     columns = {f.name: [getattr(r, f.name) for r in rows] for f in fields(FileRow)}
-    _append(settings.table(FILES), columns, _FILE_TYPES, txn)
+    before = snapshots.commit(table)
+    held = {of: known for (at, of), (commit, known) in _held.items() if (at, commit) == (table, before)}
+    if not _append(table, columns, _FILE_TYPES, txn):
+        return
+    after = snapshots.commit(table)
+    if before and after and after[0] == before[0] + 1:  # nobody else has written meanwhile, and files were not joined
+        for dataset, known in held.items():
+            _held[table, dataset] = (after, after_rows(known, [r for r in rows if r.dataset == dataset]))
 
 
 def append_runs(settings: Settings, rows: Sequence[RunRow], txn: tuple[str, int] | None) -> None:
@@ -298,21 +332,23 @@ def _execute(tables: dict[str, Path], sql: str) -> list[arrow.RecordBatch]:
     return builder.execute(sql).read_all().to_batches()
 
 
-def _append(table: Path, columns: dict[str, list[Any]], types: dict[str, arrow.DataType], txn: tuple[str, int] | None) -> None:
+def _append(table: Path, columns: dict[str, list[Any]], types: dict[str, arrow.DataType], txn: tuple[str, int] | None) -> bool:
+    """False when the transaction was there already."""
     found = DeltaTable(str(table)) if DeltaTable.is_deltatable(str(table)) else None
     done = found.transaction_version(txn[0]) if found and txn else None
     if txn and done is not None and done >= txn[1]:
-        return
+        return False
     data = arrow.Table.from_arrays([_array(values, types[name]) for name, values in columns.items()], names=list(columns))
     named = CommitProperties(app_transactions=[Transaction(*txn)]) if txn else None
     if found is None:
         write_deltalake(str(table), data, mode="append", commit_properties=named, configuration=RETENTION)
-        return
+        return True
     write_deltalake(found, data, mode="append", commit_properties=named)
     if found.version() % _COMPACT_EVERY == 0:
         # Another process may be doing the same to this table, for another dataset; next time, then.
         with suppress(DeltaError):
             _compact(found)
+    return True
 
 
 def _compact(table: DeltaTable) -> None:

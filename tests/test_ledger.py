@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import hypothesis
 import pytest
 from deltalake import DeltaTable
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streaming_jobs import ledger, settings
 from streaming_jobs.ledger import FileRow, RunRow, Status
@@ -62,3 +66,36 @@ def test_an_acceptance_by_hand_follows_the_decision_it_is_about_and_gives_way_to
     assert [r.reason for r in ledger.latest_files(at, ["orders"])] == [ledger.ACCEPTED]
     ledger.append_files(at, [decision(5)], ("d", 5))
     assert ledger.known(at, "orders").states["a.csv"].status is Status.INGESTED
+
+
+PATHS = st.sets(st.sampled_from(["a.csv", "b.csv", "sub/c.csv"]), min_size=1)
+DECIDED = st.sampled_from([s for s in Status if s is not Status.READING])
+REASONS = st.sampled_from([None, ledger.ARCHIVED, ledger.CHANGED_CONTENT])
+STEPS = st.lists(st.tuples(st.sampled_from(["load", "die", "decide", "accept"]), PATHS, DECIDED, REASONS, st.integers(0, 2)), max_size=8)
+
+
+@hypothesis.settings(deadline=None)
+@given(steps=STEPS, read_after=st.sets(st.integers(0, 7)))
+def test_what_is_appended_here_need_not_be_read_again(
+    steps: list[tuple[str, set[str], Status, str | None, int]], read_after: set[int]
+) -> None:
+    """read_after: the steps before which somebody else has read the ledger, as another process would."""
+    with TemporaryDirectory() as folder:
+        at, number = settings.load(Path(folder)), 0
+        for step, (what, paths, status, reason, rows) in enumerate(steps):
+            if step in read_after:
+                ledger._held.clear()
+            ledger.known(at, "orders")
+            number += what != "accept"
+            decided = [replace(decision(number, status, path), reason=reason, rows=rows, header=None) for path in sorted(paths)]
+            if what in ("load", "die"):
+                ledger.append_files(at, [replace(r, status=Status.READING, reason=None) for r in decided], ("i", number))
+            if what in ("load", "decide"):
+                ledger.append_files(at, decided, ("d", number))
+            if what == "accept":
+                states = ledger.known(at, "orders").states
+                accepted = [replace(states[p].last, reason=ledger.ACCEPTED) for p in sorted(paths & states.keys())]
+                if accepted:
+                    ledger.append_files(at, accepted, None)
+            ledger.append_files(at, [replace(r, dataset="others") for r in decided], ("o", step))
+            assert ledger.known(at, "orders") == (ledger._known(at.table(ledger.FILES), "orders") if number else ledger.Known())

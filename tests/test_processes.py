@@ -151,3 +151,20 @@ def test_sixty_rounds_of_a_start_and_a_signal_at_a_random_time_leave_tables_that
     assert call(home, "run").returncode == 0
     assert call(home, "verify").returncode == 0
     assert call(home, "run").stdout.startswith("nothing to do")
+
+
+@pytest.mark.deep
+def test_a_run_in_a_loop_beside_watch_always_finds_it_busy_and_doubles_nothing(home: Path) -> None:
+    with watching(home) as process:
+        for number in range(40):
+            deliver(home, f"{number % 25:02}.csv", ROWS.replace("1.00", f"{number}.00"))
+            assert call(home, "run").returncode == 75
+        gold_is_written(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 143
+    assert call(home, "run").returncode == 0
+    assert call(home, "verify").returncode == 0
+    states = ledger.known(settings.load(home), "orders").states
+    assert [state.last.rows for state in states.values()] == [2] * 25
+    bronze = ledger.query({"bronze": settings.load(home).table("bronze/orders")}, "SELECT count(*) AS n FROM bronze")
+    assert bronze == [{"n": 50}]
