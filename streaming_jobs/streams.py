@@ -6,6 +6,7 @@ the same id and the same offsets. Whoever writes in a batch function must surviv
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ BatchFunction = Callable[[DataFrame, int, Clock], None]
 """Rows, the batch's id, and a clock that began with its planning; that is its first stage, `plan`."""
 
 _POLL_SECONDS = 0.2
+_END_SECONDS = 5  # for a thread that has nothing left to do
 
 
 def read_file_names(spark: SparkSession, folder: Path, name_filter: str, max_files: int) -> DataFrame:
@@ -59,12 +61,12 @@ def run_available(rows: DataFrame, batch: BatchFunction, checkpoint: Path, stop:
     micro-batch.
     """
     raised: list[BaseException] = []
-    callbacks: set[ClientServerConnection] = set()
+    callbacks: dict[threading.Thread, ClientServerConnection] = {}
     clock = Clock()
 
     def guarded(frame: DataFrame, batch_id: int) -> None:
         nonlocal clock
-        callbacks.add(_of_this_thread(frame.sparkSession))
+        callbacks[threading.current_thread()] = _of_this_thread(frame.sparkSession)
         try:
             stop.check()
             clock.lap("plan")
@@ -86,8 +88,9 @@ def run_available(rows: DataFrame, batch: BatchFunction, checkpoint: Path, stop:
             query.stop()
         # The JVM calls from a thread that has ended with the query. Its connection, and the thread that waits at our end of it, would
         # stay for ever: 3 threads and 8 MB in every round of `watch`.
-        for connection in callbacks:
+        for thread, connection in callbacks.items():
             quiet_shutdown(connection.socket)
+            thread.join(_END_SECONDS)
     if raised:
         raise raised[0]
 

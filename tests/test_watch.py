@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -100,6 +101,17 @@ def test_what_comes_while_it_watches_ends_in_the_same_tables_as_scheduled_runs(h
         assert_same(home.table(name).drop("_ingested_at", "_extra"), other_home.table(name).drop("_ingested_at", "_extra"))
     assert home.states() == other_home.states()
     assert home.ok().notes == ()
+
+
+def test_rounds_with_work_leave_no_thread_behind(home: Home, watching: Watching) -> None:
+    counts: list[int] = []
+
+    def deliver() -> None:
+        counts.append(threading.active_count())
+        home.land(f"{len(counts)}.csv", *MONDAY)
+
+    watching(deliver, nothing, deliver, nothing, deliver, nothing, lambda: counts.append(threading.active_count()))
+    assert len(set(counts[1:])) == 1  # the first round starts what stays, such as the callback server
 
 
 def test_rounds_without_news_write_nothing_and_each_round_with_some_has_a_run_id_of_its_own(home: Home, watching: Watching) -> None:
