@@ -342,7 +342,10 @@ def _load(
         if in_place:
             tables.replace(rows, table, _replaced(ingest, [*(f.path for f in files), *unknown], new_id), txn)
         elif any(f.header for f in files):
-            _append(rows, sum(f.size for f in files), table, txn)
+            if _are_few(files):
+                small.append(rows.toArrow(), table, txn)
+            else:
+                tables.append(rows, table, txn)
     except (PySparkException, Py4JJavaError):
         readable = _without_unreadable(spark, ingest, files)
         if len(readable) == len(files):
@@ -356,12 +359,9 @@ def _load(
     _note(ingest, decided)
 
 
-def _append(rows: DataFrame, size: int, table: Path, txn: Txn) -> None:
-    """size: bytes of the files that the rows are read from."""
-    if size <= small.MAX_CSV_BYTES:
-        small.append(rows.toArrow(), table, txn)
-    else:
-        tables.append(rows, table, txn)
+def _are_few(files: Sequence[Facts]) -> bool:
+    """True when all rows of these files can be held in memory."""
+    return sum(f.size for f in files) <= small.MAX_CSV_BYTES and not any(probe.is_packed(f.path) for f in files)
 
 
 def _without_unreadable(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts]) -> list[Facts]:

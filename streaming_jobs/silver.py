@@ -431,7 +431,7 @@ def _write_silver(
         if counts.get(versions.UPDATE) or counts.get(versions.DELETE):
             _merge(changes, [counts[v] for v in (versions.UPDATE, versions.DELETE) if v in counts], contract, run, txn)
         elif inserts := counts.get(versions.INSERT):
-            _insert(changes.select("_new.*"), inserts.keys, contract, table, txn)
+            _insert(changes.select("_new.*"), inserts.keys, table, txn)
     finally:
         decided.unpersist()
         if settled is not None:
@@ -448,10 +448,10 @@ def _current(spark: SparkSession, table: Path, seen: _Measure, contract: Contrac
     return tables.read(spark, table).where(_pruning(seen, places, contract)) if found is None else found
 
 
-def _insert(rows: DataFrame, count: int, contract: Contract, table: Path, txn: Txn) -> None:
+def _insert(rows: DataFrame, count: int, table: Path, txn: Txn) -> None:
     """Append rows with new keys."""
-    if count <= small.MAX_ROWS and small.can_append(held := rows.toArrow(), contract.silver.partitioned_by):
-        small.append(held, table, txn)
+    if count <= small.MAX_ROWS:
+        small.append(rows.toArrow(), table, txn)
     else:
         tables.append(rows.coalesce(1) if count <= _FEW_ROWS else rows, table, txn)
 

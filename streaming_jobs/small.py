@@ -116,7 +116,7 @@ def _literal(value: str | int | date) -> str:
 
 
 def append(rows: pa.Table, table: Path, txn: Txn) -> None:
-    """Append rows, in one commit; skipped when `txn` is already in the table."""
+    """Append rows, in one commit; skipped when `txn` is already in the table. No partition value may be an empty string."""
     found = DeltaTable(str(table))
     done = found.transaction_version(txn.app)
     if done is not None and done >= txn.version:
@@ -145,11 +145,6 @@ def join_files(table: Path) -> None:
     if max(Counter(_texts(files, partitions)).values(), default=0) >= _JOIN_FILES:
         schema = pa.schema(found.schema().to_arrow())
         DeltaTable(str(table)).optimize.compact(target_size=_JOINED_BYTES, writer_properties=_writer(schema))
-
-
-def can_append(rows: pa.Table, partitioned_by: Sequence[str]) -> bool:
-    """False for an empty string as a partition: Delta stores it as NULL, which delta-rs leaves to the reader."""
-    return not any(pc.any(pc.equal(rows[name], "")).as_py() for name in partitioned_by if pa.types.is_string(rows[name].type))
 
 
 def local(rows: DataFrame) -> DataFrame | None:

@@ -28,6 +28,26 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
+        "an append that comes again", "small.py", "if done is not None and done >= txn.version:", "if False:",
+        "test_small.py::test_rows_of_a_transaction_that_the_table_has_are_not_appended_again",
+    ),
+    Mutation(
+        "statistics that are not exact", "small.py", "column_properties=dict.fromkeys(inexact, none) or None", "column_properties=None",
+        "test_small.py::test_no_file_is_passed_over_for_what_its_statistics_say",
+    ),
+    Mutation(
+        "empty partition", "rules/judgement.py", 'value = F.when(value != "", value)', "pass",
+        "test_pipeline.py::test_an_empty_string_as_a_partition_is_null_and_its_key_is_found_again",
+    ),
+    Mutation(
+        "joined files are no work", "checkpoints.py", "and not _only_joins_files(actions)", "and True",
+        "test_pending.py::test_joined_files_are_no_work_for_gold_and_leave_it_right",
+    ),
+    Mutation(
+        "packed files", "bronze.py", "and not any(probe.is_packed(f.path) for f in files)", "",
+        "test_pipeline.py::test_rows_of_a_packed_file_are_not_held_in_memory_however_small_it_is",
+    ),
+    Mutation(
         "groups that a row left", "gold.py", "groups = changes.groupBy(",
         """groups = changes.where("_change_type <> 'update_preimage'").groupBy(""",
         "test_pipeline.py::test_a_null_group_is_kept_up_to_date_like_any_other",

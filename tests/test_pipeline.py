@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 
 import pytest
 from deltalake import DeltaTable
 
+from streaming_jobs import small, verify
 from streaming_jobs.ledger import FileRow, RunRow
 from streaming_jobs.operations import files
 from tests.conftest import BY_STATE, HEADER, ORDERS, Home, assert_rows, hold_nothing
@@ -162,6 +164,37 @@ def test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine(
     assert_rows(home.table("silver/orders").select("id", "_row"), [("2", 1), ("3", 2)], "id string, _row bigint")
     assert_rows(home.table("gold/by_state"), [("open", 2, "2.00")], BY_STATE)
     assert home.table("quarantine/orders").count() == 0
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_an_empty_string_as_a_partition_is_null_and_its_key_is_found_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch, in_memory: bool
+) -> None:
+    if not in_memory:
+        hold_nothing(monkeypatch)
+    state = "{name: state, logicalType: string"
+    home.contract(ORDERS.replace(f"{state}}}", f"{state}, partitioned: true, partitionKeyPosition: 1, transformLogic: trim(raw.state)}}"))
+    home.land("a.csv", "1, ,2026-01-01,1.00", "2,open,2026-01-01,2.00")
+    home.ok()
+    home.land("b.csv", "1, ,2026-01-02,3.00")
+    home.ok()
+    assert_rows(
+        home.table("silver/orders").select("id", "state", "amount"),
+        [("1", None, "3.00"), ("2", "open", "2.00")],
+        "id string, state string, amount string",
+    )
+    assert_rows(home.table("gold/by_state"), [(None, 1, "3.00"), ("open", 1, "2.00")], BY_STATE)
+    (contract,) = home.contracts()
+    assert verify.of_silver(home.spark, contract, home.settings, 20).findings == ()
+
+
+def test_rows_of_a_packed_file_are_not_held_in_memory_however_small_it_is(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    appended: list[object] = []
+    monkeypatch.setattr(small, "append", lambda *given: appended.append(given))
+    home.contract(ORDERS.replace("*.csv", "*.csv*"))
+    home.land_bytes("a.csv.GZ", gzip.compress(f"{HEADER}\n1,open,2026-01-01,1.00\n".encode()))
+    home.ok("bronze")
+    assert (home.table("bronze/orders").count(), appended) == (1, [])
 
 
 def test_a_touched_file_with_the_same_content_writes_no_data(home: Home) -> None:

@@ -124,15 +124,6 @@ def test_rows_of_a_transaction_that_the_table_has_are_not_appended_again(spark: 
     assert (tables.rows(every_kind), tables.read(spark, every_kind).where("money IS NULL").count()) == (2 * len(EVERY_KIND), 4)
 
 
-def test_an_empty_string_as_a_partition_is_left_to_spark() -> None:
-    rows = pa.table({"place": ["", None], "day": [date(1, 1, 1), None]})
-    assert (small.can_append(rows, ("place", "day")), small.can_append(rows, ("day",)), small.can_append(rows.slice(1), ("place",))) == (
-        False,
-        True,
-        True,
-    )
-
-
 @pytest.mark.parametrize("column", ["key", "day", "at", "exact", "money", "whole", "place"])
 def test_rows_with_some_values_are_found_without_spark(spark: SparkSession, every_kind: Path, column: str) -> None:
     rows = tables.read(spark, every_kind)

@@ -22,13 +22,13 @@ from streaming_jobs.contract import Landing, RawColumn
 from streaming_jobs.header import Mapping, match
 from streaming_jobs.landing import modified_at
 from streaming_jobs.ledger import VANISHED
-from streaming_jobs.probe.content import CHUNK, MAX_EXPANSION, START, Content, Unreadable
+from streaming_jobs.probe.content import CHUNK, MAX_EXPANSION, START, Content, Unreadable, is_packed
 from streaming_jobs.probe.encoding import Encodings, codec, is_wide
 from streaming_jobs.probe.records import MAX_CELL_BYTES, MAX_CELL_LINES, Records, Swallowed
 
 __all__ = [
     "CHUNK", "DELIMITERS", "MAX_CELL_BYTES", "MAX_CELL_LINES", "MAX_EXPANSION", "MAX_HEADER_COLUMNS",
-    "Facts", "Refusal", "count_records", "probe", "probe_all", "stamp",
+    "Facts", "Refusal", "count_records", "is_packed", "probe", "probe_all", "stamp",
 ]  # fmt: skip
 
 MAX_HEADER_COLUMNS = 10_000  # Spark's reader stops at 20 480

@@ -34,6 +34,11 @@ _PACKED = {".gz": "gzip", ".bz2": "bzip2"}
 _OTHER_PACKED = (".zst", ".lz4", ".snappy", ".deflate")
 
 
+def is_packed(name: str) -> bool:
+    """True for a file whose content is larger than the file."""
+    return Path(name).suffix.lower() in _PACKED
+
+
 class Unreadable(Exception):
     """Carries out of the pass why the file is not read; a whole line for the operator."""
 

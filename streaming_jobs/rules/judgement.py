@@ -10,7 +10,7 @@ from py4j.java_gateway import JVMView
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from streaming_jobs.contract import Contract, SilverColumn
+from streaming_jobs.contract import Contract, Silver, SilverColumn
 from streaming_jobs.rules import casts
 from streaming_jobs.sqltext import quoted
 
@@ -52,12 +52,12 @@ def _written(contract: Contract, jvm: JVMView) -> _Law:
         # Expressions may name these beside Silver's columns.
         *("_extra", "_malformed", "_file", "_file_modified_at", "_row"),
     )
-    stages = [{c.name: _defaulted(casts.typed(_raw(c.name), c), c) for c in silver.columns if c.expression is None}]
+    stages = [{c.name: _kept(casts.typed(_raw(c.name), c), c, silver) for c in silver.columns if c.expression is None}]
     attempt = attempts(jvm)
     by_name = {c.name: c for c in silver.columns}
     for stage in silver.stages:
         stages.append({_tried(n): attempt(f"CAST(({by_name[n].expression}) AS {by_name[n].type})") for n in stage})
-        stages.append({n: _defaulted(F.col(_tried(n))["value"], by_name[n]) for n in stage})
+        stages.append({n: _kept(F.col(_tried(n))["value"], by_name[n], silver) for n in stage})
     stages.append({_tried(rule.name): attempt(f"CAST(({rule.expression}) AS BOOLEAN)") for rule in silver.rules})
     verdict: tuple[Column | str, ...] = (
         "_bronze",
@@ -98,8 +98,13 @@ def _raw(name: str) -> Column:
     return F.col(f"raw.{quoted(name)}")
 
 
-def _defaulted(value: Column, column: SilverColumn) -> Column:
-    """The default stands in for NULL in the value only; whether the cast failed is asked of the string."""
+def _kept(value: Column, column: SilverColumn, silver: Silver) -> Column:
+    """The default stands in for NULL in the value only; whether the cast failed is asked of the string.
+
+    An empty string as a partition is NULL, because that is what Delta keeps of it: as a key it would never be found again.
+    """
+    if column.type == "STRING" and column.name in silver.partitioned_by:
+        value = F.when(value != "", value)
     return value if column.default is None else F.coalesce(value, F.lit(str(column.default)).cast(column.type))
 
 
