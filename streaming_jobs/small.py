@@ -215,6 +215,8 @@ def _belongs(rows: pa.Table, units: pa.Table | None) -> pa.Array:
 
 def _texts(rows: pa.Table, columns: Sequence[str]) -> list[str]:
     """Each row as text: unlike the values, it can always be hashed, and NaN equals itself."""
+    if not columns:
+        return ["()"] * rows.num_rows
     return [repr(values) for values in zip(*(rows[name].to_pylist() for name in columns), strict=True)]
 
 
