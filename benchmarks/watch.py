@@ -107,7 +107,9 @@ def run_streams(home: Settings, every: str) -> None:
     (contract,) = contracts.load_all(home.conf)
     run, stopped = Run(home, lambda _: None), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    every = every.replace("ms", " milliseconds")
     with session.opened(home, lasting=True) as spark:
+        session.suit(spark, home, small=True)
         bronze.create(spark, contract, run)
         silver.create(spark, contract, run)
         for gold_table in contract.gold:
