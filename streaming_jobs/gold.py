@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -272,13 +273,14 @@ def _touched(changes: DataFrame, golds: Sequence[Gold], contract: Contract) -> t
 def _rows_to_read(touched: Mapping[str, pa.Table], contract: Contract, settings: Settings) -> int:
     """Rows of Silver in the partitions that are computed again, or in all of it where a table's units are no partitions."""
     columns = {p.lower(): p for p in contract.silver.partitioned_by}
-    found = []
+    found: list[dict[str, list[Any]]] = []
     for gold in contract.gold:
         if gold.source is None:
             units, unit = touched.get(gold.name), _unit(gold, contract)
             places = {} if units is None else {columns[at]: units[c.name].to_pylist() for c in unit if (at := _plain(c)) in columns}
-            found.append(tables.rows(settings.table(contract.silver_table), places))
-    return max(found, default=0)
+            if places not in found:
+                found.append(places)
+    return max((tables.rows(settings.table(contract.silver_table), places) for places in found), default=0)
 
 
 def _named(groups: DataFrame) -> pa.Table | None:

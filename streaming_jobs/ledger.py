@@ -205,28 +205,26 @@ def _known(table: Path, dataset: str) -> Known:
     return Known(states, last_id, last_loaded_id, tuple(intents))
 
 
-def after_rows(known: Known, rows: Sequence[FileRow]) -> Known:
+def _after(known: Known, rows: Sequence[FileRow]) -> Known:
     """What `known` says after these rows of its dataset, in a ledger that is not read again for them."""
+    rows = [replace(r, header=r.header or ()) for r in rows]  # as it is stored
     states = dict(known.states)
     last_id = max([known.last_ingest_id, *(r.ingest_id for r in rows)])
     newest = [r for r in rows if r.ingest_id == last_id]
     # The newest ingest of `known` is one that was decided, unless it has intents.
     earlier = known.intents if last_id == known.last_ingest_id else ()
     decided = last_id == known.last_ingest_id and not earlier
-    intents = (
-        ()
-        if decided or any(r.status is not Status.READING for r in newest)
-        else (*earlier, *(replace(r, header=r.header or ()) for r in newest))
-    )
-    for row in (replace(r, header=r.header or ()) for r in rows):  # as it is stored
+    intents = () if decided or any(r.status is not Status.READING for r in newest) else (*earlier, *newest)
+    for row in rows:
         if row.status is Status.READING:
             continue
-        state = states.get(row.path)
-        loaded = state.loaded if state else None
+        state = states.get(row.path, FileState(row, None))
+        last, loaded = state.last, state.loaded
+        if (row.ingest_id, row.reason == ACCEPTED) >= (last.ingest_id, state.accepted):
+            last = row
         if row.status in (Status.INGESTED, Status.REPEAT) and (loaded is None or row.ingest_id >= loaded.ingest_id):
             loaded = row
-        is_newer = state is None or (row.ingest_id, row.reason == ACCEPTED) >= (state.last.ingest_id, state.accepted)
-        states[row.path] = FileState(row if is_newer or state is None else state.last, loaded)
+        states[row.path] = FileState(last, loaded)
     loads = [r.ingest_id for r in rows if r.status is Status.INGESTED and r.rows and r.reason != ARCHIVED]
     return Known(states, last_id, max([known.last_loaded_id, *loads]), tuple(sorted(intents, key=lambda r: r.path)))
 
@@ -280,7 +278,7 @@ def append_files(settings: Settings, rows: Sequence[FileRow], txn: tuple[str, in
     after = snapshots.commit(table)
     if before and after and after[0] == before[0] + 1:  # nobody else has written meanwhile, and files were not joined
         for dataset, known in held.items():
-            _held[table, dataset] = (after, after_rows(known, [r for r in rows if r.dataset == dataset]))
+            _held[table, dataset] = (after, _after(known, [r for r in rows if r.dataset == dataset]))
 
 
 def append_runs(settings: Settings, rows: Sequence[RunRow], txn: tuple[str, int] | None) -> None:
@@ -381,3 +379,8 @@ def _micros(value: datetime) -> int:
 def text(value: str) -> str:
     """A string as a DataFusion literal."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def quoted(name: str) -> str:
+    """A name as DataFusion takes it."""
+    return '"' + name.replace('"', '""') + '"'

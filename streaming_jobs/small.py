@@ -31,7 +31,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from streaming_jobs import snapshots
+from streaming_jobs import ledger, snapshots
 from streaming_jobs.sqltext import quoted
 from streaming_jobs.tables import Txn
 
@@ -50,8 +50,8 @@ def held(table: Path) -> pa.Table | None:
 
 
 def _rows(found: DeltaTable) -> pa.Table | None:
-    files = found.get_add_actions(flatten=True)
-    sizes, rows = (files.column(name).to_pylist() for name in ("size_bytes", "num_records"))
+    files = snapshots.files(found)
+    sizes, rows = (files[name].to_pylist() for name in ("size_bytes", "num_records"))
     if sum(sizes) > _MAX_BYTES or sum(rows) > MAX_ROWS:
         return None
     # Not `to_pyarrow_table`: the threads of its scan are now and then still there when the process ends, and abort it.
@@ -63,7 +63,7 @@ def frame(spark: SparkSession, table: Path) -> DataFrame | None:
     """All rows as a Spark frame that lies in memory; None as `held`."""
     found = snapshots.existing(table)
     rows = _rows(found)
-    return None if rows is None else _frame(spark, rows, StructType.fromJson(json.loads(found.schema().to_json())))
+    return None if rows is None else _frame(spark, rows, _spark_schema(found))
 
 
 def having(
@@ -82,7 +82,7 @@ def having(
     if sum(files["size_bytes"].to_pylist()) > _READ_BYTES:
         return None
     rows = _matching(found, schema, column, values, places) if files.num_rows else schema.empty_table()
-    return None if rows is None else _frame(spark, rows, StructType.fromJson(json.loads(found.schema().to_json())))
+    return None if rows is None else _frame(spark, rows, _spark_schema(found))
 
 
 def _matching(
@@ -104,35 +104,28 @@ def _one_of(column: str, values: Collection[Any]) -> str | None:
     """DataFusion SQL that leaves partitions out; None: cannot be said."""
     if not values or not all(type(value) in (str, int, date) for value in values):
         return None
-    named = '"' + column.replace('"', '""') + '"'
-    return f"{named} IN ({', '.join(_literal(value) for value in values)})"
+    return f"{ledger.quoted(column)} IN ({', '.join(_literal(value) for value in values)})"
 
 
 def _literal(value: str | int | date) -> str:
     if isinstance(value, int):
         return str(value)
-    text = str(value).replace("'", "''")
-    return f"DATE '{text}'" if isinstance(value, date) else f"'{text}'"
+    return f"DATE '{value}'" if isinstance(value, date) else ledger.text(value)
 
 
 def append(rows: pa.Table, table: Path, txn: Txn) -> None:
     """Append rows, in one commit; skipped when `txn` is already in the table. No partition value may be an empty string."""
-    found = DeltaTable(str(table))
-    done = found.transaction_version(txn.app)
-    if done is not None and done >= txn.version:
+    if ledger.transaction_version(table, txn.app) >= txn.version:
         return
+    found = snapshots.existing(table)
     schema = pa.schema(found.schema().to_arrow())
-    absent = [name for name in schema.names if name not in rows.column_names]
-    for name in absent:
-        rows = rows.append_column(name, pa.nulls(rows.num_rows, schema.field(name).type))
-    named = CommitProperties(app_transactions=[Transaction(txn.app, txn.version)])
     write_deltalake(
-        found,
-        rows.select(schema.names).cast(schema),
+        str(table),
+        _as(schema, rows),
         mode="append",
         partition_by=found.metadata().partition_columns,
         writer_properties=_writer(schema),
-        commit_properties=named,
+        commit_properties=CommitProperties(app_transactions=[Transaction(txn.app, txn.version)]),
     )
 
 
@@ -183,10 +176,7 @@ def exchange(present: pa.Table, fresh: pa.Table, gone: pa.Table, table: Path, id
     row there on the compared columns is left as it is. gone: identities to take out, fresh ones excepted. A column
     that only the table has is NULL in fresh rows.
     """
-    absent = [name for name in present.column_names if name not in fresh.column_names]
-    for name in absent:
-        fresh = fresh.append_column(name, pa.nulls(fresh.num_rows, present.schema.field(name).type))
-    fresh = fresh.select(present.column_names).cast(present.schema)
+    fresh = _as(present.schema, fresh)
     there = set(_texts(present, compared))
     put = fresh.filter(pa.array([text not in there for text in _texts(fresh, compared)], pa.bool_()))
     out = set(_texts(gone, identity)) - set(_texts(fresh, identity)) | set(_texts(put, identity))
@@ -204,6 +194,17 @@ def _writer(schema: pa.Schema) -> WriterProperties:
     inexact = [f.name for f in schema if pa.types.is_floating(f.type) or _is_long(f.type)]
     none = ColumnProperties(statistics_enabled="NONE")
     return WriterProperties(compression="ZSTD", column_properties=dict.fromkeys(inexact, none) or None)
+
+
+def _as(schema: pa.Schema, rows: pa.Table) -> pa.Table:
+    """The rows in the columns and types of a table; a column that they lack is NULL."""
+    for name in [n for n in schema.names if n not in rows.column_names]:
+        rows = rows.append_column(name, pa.nulls(rows.num_rows, schema.field(name).type))
+    return rows.select(schema.names).cast(schema)
+
+
+def _spark_schema(found: DeltaTable) -> StructType:
+    return StructType.fromJson(json.loads(found.schema().to_json()))
 
 
 def _belongs(rows: pa.Table, units: pa.Table | None) -> pa.Array:

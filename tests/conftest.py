@@ -235,6 +235,13 @@ def hold_nothing(limits: pytest.MonkeyPatch) -> None:
     limits.setattr(small, "MAX_CSV_BYTES", -1)
 
 
+@pytest.fixture(params=["in memory", "through Spark"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test runs twice: with little held in memory, as it is, and with everything through Spark."""
+    if request.param == "through Spark":
+        hold_nothing(monkeypatch)
+
+
 def assert_rows(actual: DataFrame, rows: Sequence[tuple[Any, ...]], schema: str) -> None:
     """The frame holds exactly these rows, in any order; schema: `name type, …`, a cast of the actual columns."""
     expected = actual.sparkSession.createDataFrame(list(rows), schema)

@@ -28,7 +28,7 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
-        "an append that comes again", "small.py", "if done is not None and done >= txn.version:", "if False:",
+        "an append that comes again", "small.py", "if ledger.transaction_version(table, txn.app) >= txn.version:", "if False:",
         "test_small.py::test_rows_of_a_transaction_that_the_table_has_are_not_appended_again",
     ),
     Mutation(

@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 from streaming_jobs import small, verify
 from streaming_jobs.ledger import FileRow, RunRow
 from streaming_jobs.operations import files
-from tests.conftest import BY_STATE, HEADER, ORDERS, Home, assert_rows, hold_nothing
+from tests.conftest import BY_STATE, HEADER, ORDERS, Home, assert_rows
 
 SILVER = "id string, state string, at string, amount string, _file string, _row bigint"
 BRONZE = "id string, state string, at string, amount string, _file string, _row bigint"
@@ -108,10 +108,8 @@ def test_a_file_that_cannot_be_read_is_rejected_alone_and_the_rest_goes_in(home:
     assert home.run("bronze", "silver").exit_code == 0
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_a_corrected_file_corrects_everything_below_it(home: Home, monkeypatch: pytest.MonkeyPatch, in_memory: bool) -> None:
-    if not in_memory:
-        hold_nothing(monkeypatch)
+@pytest.mark.usefixtures("either_way")
+def test_a_corrected_file_corrects_everything_below_it(home: Home) -> None:
     home.land("tue.csv", *TUESDAY)
     home.land("wed.csv", *WEDNESDAY)
     home.ok()
@@ -150,12 +148,8 @@ def test_rows_that_a_new_delivery_of_their_file_leaves_as_they_are_are_not_writt
     )
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine(
-    home: Home, monkeypatch: pytest.MonkeyPatch, in_memory: bool
-) -> None:
-    if not in_memory:
-        hold_nothing(monkeypatch)
+@pytest.mark.usefixtures("either_way")
+def test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine(home: Home) -> None:
     home.land("a.csv", "1,lost,2026-01-01,1.00", "2,open,2026-01-01,1.00", "3,open,never,1.00")
     home.ok()
     assert home.table("quarantine/orders").count() == 1
@@ -166,12 +160,8 @@ def test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine(
     assert home.table("quarantine/orders").count() == 0
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_an_empty_string_as_a_partition_is_null_and_its_key_is_found_again(
-    home: Home, monkeypatch: pytest.MonkeyPatch, in_memory: bool
-) -> None:
-    if not in_memory:
-        hold_nothing(monkeypatch)
+@pytest.mark.usefixtures("either_way")
+def test_an_empty_string_as_a_partition_is_null_and_its_key_is_found_again(home: Home) -> None:
     state = "{name: state, logicalType: string"
     home.contract(ORDERS.replace(f"{state}}}", f"{state}, partitioned: true, partitionKeyPosition: 1, transformLogic: trim(raw.state)}}"))
     home.land("a.csv", "1, ,2026-01-01,1.00", "2,open,2026-01-01,2.00")

@@ -15,6 +15,7 @@ from typing import Any
 from deltalake import DeltaTable, QueryBuilder
 from deltalake.schema import MapType, PrimitiveType
 
+from streaming_jobs import ledger
 from streaming_jobs.errors import DamagedState, UsageError
 from streaming_jobs.grid import Rows
 
@@ -63,7 +64,7 @@ def read(table: Path, limit: int) -> Rows:
 
 def _read(table: DeltaTable, limit: int) -> Rows:
     fields = table.schema().fields
-    order = [_quoted(field.name) for field in fields if isinstance(field.type, PrimitiveType)][:2]
+    order = [ledger.quoted(field.name) for field in fields if isinstance(field.type, PrimitiveType)][:2]
     order_by = f" ORDER BY {', '.join(f'{name} NULLS LAST' for name in order)}" if order else ""
     ask = QueryBuilder().register("t", table)
     total = ask.execute("SELECT count(*) FROM t").read_all().column(0).to_pylist()[0]
@@ -76,7 +77,3 @@ def _read(table: DeltaTable, limit: int) -> Rows:
 
 def _dicts(maps: list[list[tuple[Any, Any]] | None]) -> list[dict[Any, Any] | None]:
     return [None if pairs is None else dict(pairs) for pairs in maps]
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
