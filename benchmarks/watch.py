@@ -146,6 +146,7 @@ def main(minutes: float, every: str, *, streams_instead: bool) -> None:
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             process.stdout.readline()  # it watches
+            threading.Thread(target=process.stdout.read).start()  # a full pipe would hold it up
             for number in range(WARM_UP):
                 at = deliver(home, number)
                 while arrived(home) < (number + 1) * ROWS:
@@ -153,7 +154,7 @@ def main(minutes: float, every: str, *, streams_instead: bool) -> None:
                 print(f"file {number + 1} after the start: {time.monotonic() - at:.1f} s", flush=True)
             found = list(measure(home, process.pid, minutes))
             process.send_signal(signal.SIGTERM)
-            process.communicate()
+            process.wait()
         times = sorted(latency for _, latency in found)
         cuts = statistics.quantiles(times, n=100)
         print(f"{len(times)} files: median {statistics.median(times):.2f} s, p95 {cuts[94]:.2f} s, p99 {cuts[98]:.2f} s")

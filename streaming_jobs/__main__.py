@@ -50,6 +50,7 @@ class _Call:
 
 
 class Layer(StrEnum):
+    LEDGER = "ledger"
     BRONZE = "bronze"
     SILVER = "silver"
     GOLD = "gold"
@@ -128,6 +129,12 @@ def status(context: typer.Context, datasets: Datasets = None) -> None:
 
 
 @app.command()
+def doctor(context: typer.Context, datasets: Datasets = None) -> None:
+    """Machine, contracts, checkpoints, tables and ledger checked against each other; each finding with its remedy."""
+    _exit(context, lambda call: _doctor(call, datasets))
+
+
+@app.command()
 def show(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="TABLE", help="Path under data/, such as gold/events_per_day.")],
@@ -179,12 +186,17 @@ def quarantine_replay(context: typer.Context, datasets: Datasets = None) -> None
 @app.command()
 def rebuild(
     context: typer.Context,
-    layer: Annotated[Layer, typer.Argument(metavar="LAYER", help="bronze, silver (with its quarantine) or gold.")],
+    layer: Annotated[Layer, typer.Argument(metavar="LAYER", help="bronze, silver (with its quarantine), gold; or ledger.")],
     datasets: Datasets = None,
     force: Annotated[bool, typer.Option("--force", help="Even if a table loses more than a tenth of its rows, or was lost.")] = False,
     accept_quality: AcceptQuality = False,
 ) -> None:
-    """Make a layer again from the one above, and everything below it. Readers see the old rows or the new ones."""
+    """Make a layer again from the one above, and everything below it. Readers see the old rows or the new ones.
+
+    ledger: what is known of files, again from bronze; only where it is lost, older than bronze or cannot be read.
+    """
+    if layer is Layer.LEDGER:
+        _exit(context, lambda call: _rebuild_ledger(call, datasets))
     _exit(context, lambda call: _redo(call, f"rebuild {layer}", datasets, accept_quality=accept_quality, force=force))
 
 
@@ -336,6 +348,20 @@ def _status(call: _Call, datasets: Sequence[str] | None) -> int:
     return 0
 
 
+def _doctor(call: _Call, datasets: Sequence[str] | None) -> int:
+    from streaming_jobs.operations import doctor as operation
+
+    settings = call.settings()
+    findings = operation.examine(datasets or (), settings)
+    code = operation.exit_code(findings)
+    call.console.result({"exit_code": code, "findings": [asdict(finding) for finding in findings]})
+    for finding in findings:
+        call.console.say(f"{operation.KINDS[finding.exit_code]} {finding.place}: {finding.what}. {finding.remedy}")
+    if not findings:
+        call.console.say("nothing to put right")
+    return code
+
+
 def _show(call: _Call, name: str, limit: int) -> int:
     from streaming_jobs.operations import show as operation
 
@@ -391,6 +417,17 @@ def _redo(call: _Call, what: str, datasets: Sequence[str] | None, *, accept_qual
     return _report(
         call, datasets, lambda wanted, one, entered: redo(steps, wanted, one, entered), accept_quality=accept_quality, force=force
     )
+
+
+def _rebuild_ledger(call: _Call, datasets: Sequence[str] | None) -> int:
+    from streaming_jobs.operations import rebuild_ledger as operation
+
+    settings = call.settings()
+    rows, moved = operation.rebuild(call.contracts(settings, datasets or ()), settings)
+    for line in moved:
+        call.console.say(line)
+    call.console.rows(rows)
+    return 0
 
 
 def _verify(call: _Call, datasets: Sequence[str] | None, limit: int) -> int:

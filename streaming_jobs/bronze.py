@@ -22,15 +22,28 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from streaming_jobs import archive, landing, ledger, pending, probe, reading, small, sqltext, streams, tables
+from streaming_jobs import (
+    agreement,
+    archive,
+    checkpoints,
+    damage,
+    landing,
+    ledger,
+    pending,
+    probe,
+    reading,
+    small,
+    sqltext,
+    streams,
+    tables,
+)
 from streaming_jobs.contract import Contract, Redelivery
 from streaming_jobs.errors import DamagedState, UsageError
 from streaming_jobs.failpoints import hit
 from streaming_jobs.landing import Comparison, Entry
 from streaming_jobs.ledger import FileRow, FileState, Status
 from streaming_jobs.probe import Facts, Refusal
-from streaming_jobs.run import Clock, Run, record, require_rows
-from streaming_jobs.settings import Settings
+from streaming_jobs.run import Clock, Healed, Run, record, require_rows
 from streaming_jobs.tables import Txn
 
 
@@ -62,7 +75,7 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     each other. A file that cannot be read is rejected alone and reported through `run.notify`.
     """
     landing.require_folder(run.settings.landing(contract.landing.folder))
-    stored = require_agreement(contract, run.settings)
+    stored = agreement.require(contract, run.settings)
     create(spark, contract, run)
     _take_in(spark, _begin(contract, run, stored))
 
@@ -77,7 +90,8 @@ def rebuild(spark: SparkSession, contract: Contract, run: Run) -> None:
     """
     folder = run.settings.landing(contract.landing.folder)
     landing.require_folder(folder)
-    stored = require_agreement(contract, run.settings, forced=run.force)
+    damage.set_aside("bronze", contract, run)
+    stored = agreement.require(contract, run.settings, forced=run.force)
     lost = ledger.known(run.settings, contract.dataset).last_loaded_id > stored
     if contract.bronze.on_redelivery is Redelivery.APPEND and not lost:
         raise UsageError(
@@ -109,14 +123,31 @@ def create(spark: SparkSession, contract: Contract, run: Run) -> None:
 def _take_in(spark: SparkSession, ingest: _Ingest) -> None:
     contract, run = ingest.contract, ingest.run
     names = streams.read_file_names(spark, ingest.folder, landing.name_filter(contract.landing), run.settings.max_files_per_batch)
-    streams.run_available(names, _discovered(ingest), run.settings.checkpoint("bronze", contract.dataset), run.stop)
+    checkpoint = run.settings.checkpoint("bronze", contract.dataset)
+    _heal(checkpoint, ingest)
+    streams.run_available(names, _discovered(ingest), checkpoint, run.stop)
+    hit("bronze.streamed")
     _sweep(spark, ingest)
     _archive(ingest)
 
 
+def _heal(checkpoint: Path, ingest: _Ingest) -> None:
+    """Let the stream start over where its checkpoint was lost or damaged: what was read is in the ledger."""
+    known, dataset = sum(state.loaded is not None for state in ingest.states.values()), ingest.contract.dataset
+    flaw = checkpoints.flaw(checkpoint)
+    if flaw:
+        checkpoints.discard(checkpoint)
+    elif checkpoint.exists() or not known:
+        return
+    what = f"checkpoints/bronze/{dataset}/{flaw}" if flaw else f"checkpoints/bronze/{dataset} was lost"
+    ingest.run.notify(
+        Healed("bronze", dataset, f"{what}: the stream starts over; of the {known} files that the ledger knows none is read again")
+    )
+
+
 def _give_up(ingest: _Ingest) -> None:
     """Of a table that was lost or is an older one: keep in the ledger what it holds, and read every file that lies there."""
-    held = rows_per_file(ingest.contract, ingest.run.settings)
+    held = agreement.rows_per_file(ingest.contract, ingest.run.settings)
     new_id = ingest.next_id()
     rows = []
     for path, state in ingest.states.items():
@@ -125,6 +156,7 @@ def _give_up(ingest: _Ingest) -> None:
             lost = replace(state.loaded, status=Status.REPEAT, reason="the Bronze table was lost", sha256=None)
             rows.append(replace(lost, rows=count, malformed_rows=malformed, ingest_id=new_id, decided_at=ledger.now()))
     ledger.append_files(ingest.run.settings, rows, (f"files:{ingest.contract.dataset}:decision", new_id))
+    hit("bronze.given_up")
     _note(ingest, rows)
 
 
@@ -139,7 +171,7 @@ def _read_again(spark: SparkSession, ingest: _Ingest) -> None:
     if files:
         held = sum(state.loaded.rows or 0 for f in files if (state := ingest.states[f.path]).loaded)
         require_rows(ingest.run, "bronze", contract.dataset, contract.bronze_table, held, rows)
-        _load(spark, ingest, files, clock, in_place=True, unknown=rows_per_file(contract, settings).keys() - ingest.states.keys())
+        _load(spark, ingest, files, clock, in_place=True, unknown=agreement.rows_per_file(contract, settings).keys() - ingest.states.keys())
 
 
 def _counted(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts]) -> tuple[Sequence[Facts], int]:
@@ -151,40 +183,6 @@ def _counted(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts]) -> tu
         if len(readable) == len(files):
             raise  # not the fault of a file
         return _counted(spark, ingest, readable)
-
-
-def require_agreement(contract: Contract, settings: Settings, *, forced: bool = False) -> int:
-    """The last ingest that table and ledger both know to be committed.
-
-    Raises DamagedState when one lacks what the other has; forced: only when files would be read twice.
-    """
-    dataset = contract.dataset
-    stored = ledger.transaction_version(settings.table(contract.bronze_table), pending.bronze_app(dataset))
-    known = ledger.known(settings, dataset)
-    loaded = known.last_loaded_id
-    if stored > known.last_ingest_id:
-        raise DamagedState(
-            f"data/{contract.bronze_table} holds ingest {stored}, the ledger knows only {known.last_ingest_id}: files would be read twice. "
-            "Nothing was read. Restore data/ledger from the backup that belongs to the tables."
-        )
-    if loaded > stored and not forced:
-        raise DamagedState(
-            f"data/{contract.bronze_table} lacks ingest {loaded}, which the ledger has: it was removed, or an older state of it was "
-            "restored. Nothing was read. Restore the table from the backup that belongs to data/ledger; or make it from the files that "
-            f"still lie in the landing folder, without those that do not: `streaming-jobs rebuild bronze {dataset} --force`."
-        )
-    return stored
-
-
-def rows_per_file(contract: Contract, settings: Settings) -> Mapping[str, tuple[int, int]]:
-    """Rows and malformed rows that Bronze holds of each file; under `append` of its newest delivery, which the ledger counts."""
-    counted = "_ingest_id = _newest" if contract.bronze.on_redelivery is Redelivery.APPEND else "true"
-    sql = (
-        "SELECT _file, count(*) AS rows, count(_malformed) AS malformed FROM (SELECT _file, _malformed, _ingest_id, "
-        f"max(_ingest_id) OVER (PARTITION BY _file) AS _newest FROM bronze) AS held WHERE {counted} GROUP BY _file"
-    )
-    found = ledger.query({"bronze": settings.table(contract.bronze_table)}, sql)
-    return {row["_file"]: (row["rows"], row["malformed"]) for row in found}
 
 
 def _begin(contract: Contract, run: Run, stored: int) -> _Ingest:
@@ -260,8 +258,10 @@ def _archive(ingest: _Ingest) -> None:
     held = [ingest.states[e.path].last for e in movable]
     rows = [replace(row, reason=ledger.ARCHIVED, ingest_id=new_id, decided_at=ledger.now()) for row in held]
     ledger.append_files(ingest.run.settings, rows, (f"files:{ingest.contract.dataset}:decision", new_id))
+    hit("bronze.archived")
     for entry in movable:
         archive.put_away(ingest.folder, entry, ingest.contract.dataset, new_id, ingest.run.settings)
+        hit("bronze.moved")
     _note(ingest, rows)
 
 
@@ -271,6 +271,7 @@ def _ingest(spark: SparkSession, ingest: _Ingest, entries: Sequence[Entry], cloc
         return
     contract, settings = ingest.contract, ingest.run.settings
     probed = probe.probe_all(ingest.folder, [e.path for e in entries], contract.landing, contract.bronze.columns, settings.probe_threads)
+    hit("bronze.probed")
     new_id = ingest.next_id()
     decided: list[FileRow] = []
     append: list[Facts] = []
@@ -431,6 +432,7 @@ def _confirm(
         run, clock, layer="bronze", dataset=contract.dataset, txn=(f"runs:bronze:{contract.dataset}", new_id), batch_id=batch_id,
         files=len(decided), rows_in=total, accepted=total, deleted=sum(row.rows or 0 for row in before if row), table_version=version,
     )  # fmt: skip
+    hit("bronze.balanced")
     ledger.append_files(run.settings, decided, (f"files:{contract.dataset}:decision", new_id))
     hit("bronze.confirmed")
     return decided
@@ -454,6 +456,7 @@ def _decide_rows(run: Run, contract: Contract, rows: list[FileRow]) -> None:
     if not rows:
         return
     ledger.append_files(run.settings, rows, (f"files:{contract.dataset}:decision", rows[0].ingest_id))
+    hit("bronze.decided")
     for row in rows:
         run.notify(row)
 

@@ -3,7 +3,7 @@
 Relied on, each with a test: a planned micro-batch N is `offsets/N`, a finished one `commits/N` too; the
 last line of an offset of a Delta source is JSON with the id of the table, a version and the index of the
 last file taken from it. Index -1 is the start of a version: all earlier ones are done. What does not
-read like that is treated as work to do, so that Spark decides.
+read like that is treated as work to do, and named by `flaw`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from deltalake import DeltaTable
 
@@ -39,7 +40,7 @@ def is_outdated(checkpoint: Path, table: Path) -> bool:
         if not _is_of(offset, source):
             return True
         first = offset["reservoirVersion"] + (offset["index"] >= 0)
-        return any("metaData" in action for version in range(first, source.version() + 1) for action in _actions(table, version))
+        return any("metaData" in action for version in range(first, source.version() + 1) for action in actions(table, version))
     except _UNREADABLE:
         return False
 
@@ -51,6 +52,96 @@ def is_of_another(checkpoint: Path, table: Path) -> bool:
         return newest is not None and not _is_of(_offset(checkpoint, newest), snapshots.existing(table))
     except _UNREADABLE:
         return False
+
+
+def flaw(checkpoint: Path) -> str | None:
+    """What keeps a stream from going on, in words and relative to the checkpoint; None: nothing that can be seen.
+
+    Spark reads `metadata`, the newest two offsets, the newest commit and, for files, the log of the source. Without the newest
+    commit it does the batch again, which is no flaw.
+    """
+    offsets, commits = _numbers(checkpoint / "offsets"), _numbers(checkpoint / "commits")
+    if not offsets and not commits:
+        return None
+    if not _is_json(checkpoint / "metadata", "id"):
+        return "metadata is missing or damaged"
+    for log, numbers in (("offsets", offsets), ("commits", commits)):
+        if gap := _gap(numbers):
+            return f"{log}/{gap} is missing"
+    if not offsets or (commits and commits[-1] > offsets[-1]):
+        return f"offsets/{commits[-1]} is missing"
+    for log, number in [*(("offsets", n) for n in offsets[-2:]), *(("commits", n) for n in commits[-1:])]:
+        if not _is_whole(checkpoint / log / str(number)):
+            return f"{log}/{number} is empty or cut off"
+    return _flaw_of_source(checkpoint, offsets[-1])
+
+
+def _flaw_of_source(checkpoint: Path, batch: int) -> str | None:
+    """Of a stream of files: what its log of files read lacks."""
+    try:
+        reached = _offset(checkpoint, batch).get("logOffset")
+    except _UNREADABLE:
+        return f"offsets/{batch} is empty or cut off"
+    if reached is None:
+        return None
+    log = checkpoint / "sources" / "0"
+    compact = max((int(p.stem) for p in log.glob("*.compact") if p.stem.isdecimal()), default=-1)
+    names = [f"{compact}.compact"] if compact >= 0 else []
+    names += [str(n) for n in range(compact + 1, reached + 1)]
+    return next((f"sources/0/{name} is missing or cut off" for name in names if not _is_whole(log / name)), None)
+
+
+def is_ahead(checkpoint: Path, table: Path) -> int | None:
+    """The version that a stream has read of a table which has not come so far, because it was set back; None: it was not."""
+    newest = _newest(checkpoint / "offsets")
+    try:
+        if newest is None:
+            return None
+        offset, source = _offset(checkpoint, newest), snapshots.existing(table)
+        read = int(offset["reservoirVersion"]) - (offset["index"] < 0)
+        return read if _is_of(offset, source) and read > source.version() else None
+    except _UNREADABLE:
+        return None
+
+
+def is_set_back(checkpoint: Path, apps: Sequence[str], holders: Sequence[Path]) -> int | None:
+    """The batch that tables have and the checkpoint does not know, because an older copy of it was restored; None: there is none.
+
+    apps: application ids as the layer writes them, with `{query}` for the id of the query. Its next batch would carry a number
+    that the tables have already, and be skipped without a word.
+    """
+    newest = _newest(checkpoint / "offsets")
+    if newest is None:
+        return None
+    try:
+        query = json.loads((checkpoint / "metadata").read_text("utf-8"))["id"]
+    except _UNREADABLE:
+        return None
+    opened = [found for table in holders if (found := snapshots.newest(table))]
+    known = [found.transaction_version(app.format(query=query)) for found in opened for app in apps]
+    highest = max((version for version in known if version is not None), default=-1)
+    return highest if highest > newest else None
+
+
+def feed_is_gone(checkpoint: Path, table: Path) -> str | None:
+    """What a stream over the change feed would still have to read and cannot, because it was cleaned away; None: it is all there."""
+    newest = _newest(checkpoint / "offsets")
+    try:
+        if newest is None:
+            return None
+        offset, source = _offset(checkpoint, newest), snapshots.existing(table)
+        if not _is_of(offset, source) or offset["isStartingVersion"]:
+            return None
+        for version in range(int(offset["reservoirVersion"]), source.version() + 1):
+            commit = _commit(table, version)
+            if not commit.exists():
+                return f"_delta_log/{commit.name}"
+            for path in _files_of_feed(actions(table, version)):
+                if not (table / path).exists():
+                    return path
+    except _UNREADABLE:
+        return None
+    return None
 
 
 def discard(checkpoint: Path) -> None:
@@ -75,9 +166,9 @@ def is_behind(checkpoint: Path, table: Path) -> bool:
             return True
         reached, index = offset["reservoirVersion"], offset["index"]
         for version in range(reached, source.version() + 1):
-            actions = _actions(table, version)
+            commit = actions(table, version)
             read = index + 1 if version == reached else 0
-            if read != _changes(actions) or (read == 0 and not _only_joins_files(actions)):
+            if read != _changes(commit) or (read == 0 and not _only_joins_files(commit)):
                 return True
         return False
     except _UNREADABLE:
@@ -93,8 +184,8 @@ def bytes_behind(checkpoint: Path, table: Path) -> int | None:
     try:
         offset = _offset(checkpoint, newest)
         commits = range(int(offset["reservoirVersion"]), source.version() + 1)
-        actions = [action for version in commits for action in _actions(table, version)]
-        changed = [a["cdc"] for a in actions if "cdc" in a] + [a["add"] for a in actions if "add" in a and a["add"].get("dataChange", True)]
+        since = [action for version in commits for action in actions(table, version)]
+        changed = [a["cdc"] for a in since if "cdc" in a] + [a["add"] for a in since if "add" in a and changes_rows(a["add"])]
         return sum(int(file["size"]) for file in changed)
     except _UNREADABLE:
         return None
@@ -109,9 +200,33 @@ def table_bytes(table: Path) -> int:
 
 
 def _newest(log: Path) -> int | None:
-    if not log.is_dir():
-        return None
-    return max((int(name.name) for name in log.iterdir() if name.name.isdecimal()), default=None)
+    return max(_numbers(log), default=None)
+
+
+def _numbers(log: Path) -> list[int]:
+    """The batches of a log, lowest first."""
+    return sorted(int(file.name) for file in log.iterdir() if file.name.isdecimal()) if log.is_dir() else []
+
+
+def _gap(numbers: Sequence[int]) -> int | None:
+    """The first number that is left out. Spark removes old batches from the beginning."""
+    return next((n for n, m in zip(range(numbers[0], numbers[-1]), numbers, strict=False) if n != m), None) if numbers else None
+
+
+def _is_whole(file: Path) -> bool:
+    """True for a file of Spark's logs: a line with its version, then JSON on every line."""
+    try:
+        version, *lines = file.read_text("utf-8").splitlines()
+        return version.startswith("v") and all(isinstance(json.loads(line), dict) for line in lines)
+    except _UNREADABLE:
+        return False
+
+
+def _is_json(file: Path, key: str) -> bool:
+    try:
+        return key in json.loads(file.read_text("utf-8"))
+    except _UNREADABLE:
+        return False
 
 
 def _offset(checkpoint: Path, batch: int) -> dict[str, Any]:
@@ -124,18 +239,34 @@ def _is_of(offset: dict[str, Any], source: DeltaTable) -> bool:
     return bool(offset["reservoirId"] == str(source.metadata().id))
 
 
-def _only_joins_files(actions: Sequence[dict[str, Any]]) -> bool:
+def _only_joins_files(commit: Sequence[dict[str, Any]]) -> bool:
     """True for a commit that wrote the same rows in other files, and did nothing else."""
-    files = [a[kind] for a in actions for kind in ("add", "remove") if kind in a]
-    rest = {kind for a in actions for kind in a} - {"add", "remove", "commitInfo"}
-    return bool(files) and not rest and not any(file.get("dataChange", True) for file in files)
+    files = [a[kind] for a in commit for kind in ("add", "remove") if kind in a]
+    rest = {kind for a in commit for kind in a} - {"add", "remove", "commitInfo"}
+    return bool(files) and not rest and not any(map(changes_rows, files))
 
 
-def _changes(actions: Sequence[dict[str, Any]]) -> int:
+def _changes(commit: Sequence[dict[str, Any]]) -> int:
     """How many files of a commit the change feed reads: its change files, else what it added and removed."""
-    change_files = sum("cdc" in a for a in actions)
-    return change_files or sum(a[kind].get("dataChange", True) for a in actions for kind in ("add", "remove") if kind in a)
+    change_files = sum("cdc" in a for a in commit)
+    return change_files or sum(changes_rows(a[kind]) for a in commit for kind in ("add", "remove") if kind in a)
 
 
-def _actions(table: Path, version: int) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (table / "_delta_log" / f"{version:020}.json").read_text("utf-8").splitlines()]
+def _files_of_feed(commit: Sequence[dict[str, Any]]) -> list[str]:
+    """The files that the change feed reads of a commit, relative to the table."""
+    kinds = ("cdc",) if any("cdc" in a for a in commit) else ("add", "remove")
+    return [unquote(a[kind]["path"]) for a in commit for kind in kinds if kind in a and (kind == "cdc" or changes_rows(a[kind]))]
+
+
+def changes_rows(file: dict[str, Any]) -> bool:
+    """Of a file that a commit added or removed: false where it only moved rows from file to file."""
+    return bool(file.get("dataChange", True))
+
+
+def actions(table: Path, version: int) -> list[dict[str, Any]]:
+    """What a commit of a table says. Raises OSError or ValueError when its file is missing or damaged."""
+    return [json.loads(line) for line in _commit(table, version).read_text("utf-8").splitlines()]
+
+
+def _commit(table: Path, version: int) -> Path:
+    return table / "_delta_log" / f"{version:020}.json"

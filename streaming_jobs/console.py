@@ -21,7 +21,7 @@ from rich.status import Status as Spinner
 from streaming_jobs.errors import Failure
 from streaming_jobs.grid import Rows, text
 from streaming_jobs.ledger import FileRow, RunRow, Status
-from streaming_jobs.run import Note, Warned
+from streaming_jobs.run import Healed, Note, Warned
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ _ADVICE = {
 
 
 def document(notes: Sequence[Note]) -> dict[str, list[dict[str, Any]]]:
-    """Notes as plain data for --json: `batches`, `files` that were not simply ingested, `warnings`."""
-    kinds = {"batches": RunRow, "files": FileRow, "warnings": Warned}
+    """Notes as plain data for --json: `batches`, `files` that were not simply ingested, `warnings`, `healed`."""
+    kinds = {"batches": RunRow, "files": FileRow, "warnings": Warned, "healed": Healed}
     return {name: [asdict(n) for n in notes if isinstance(n, kind)] for name, kind in kinds.items()}
 
 
@@ -113,6 +113,8 @@ def printable(line: str) -> str:
 def _line(what: Note) -> str | None:
     if isinstance(what, Warned):
         return None  # the summary adds them up
+    if isinstance(what, Healed):
+        return f"{what.layer} {what.dataset}: {what.what}"
     if isinstance(what, FileRow):
         return f"{what.status} {what.dataset} {what.path}" + (f": {what.reason}" if what.reason else "")
     batch = "sweep" if what.batch_id is None and what.layer == "bronze" else what.batch_id

@@ -19,11 +19,11 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import checkpoints, definition, small, sqltext, streams, tables
+from streaming_jobs import checkpoints, damage, definition, small, sqltext, streams, tables
 from streaming_jobs.contract import Contract, Gold, GoldColumn
 from streaming_jobs.errors import UsageError
 from streaming_jobs.failpoints import hit
-from streaming_jobs.run import Clock, Run, record, require_rows
+from streaming_jobs.run import Clock, Healed, Run, record, require_rows
 from streaming_jobs.settings import Settings
 from streaming_jobs.tables import Txn
 
@@ -50,7 +50,11 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
         if not tables.exists(run.settings.table(gold.path)):
             create(gold, run)
     checkpoint = run.settings.checkpoint("gold", contract.dataset)
-    if checkpoints.is_outdated(checkpoint, silver):
+    gone = checkpoints.feed_is_gone(checkpoint, silver)
+    if gone:
+        what = f"data/{contract.silver_table}/{gone} was cleaned away before it was read: every table is computed again"
+        run.notify(Healed("gold", contract.dataset, what))
+    if gone or checkpoints.is_outdated(checkpoint, silver):
         checkpoints.discard(checkpoint)
     failed: _Failed = {}
     streams.run_available(streams.read_changes(spark, silver), apply_changes(contract, run, failed), checkpoint, run.stop)
@@ -72,12 +76,14 @@ def rebuild(spark: SparkSession, contract: Contract, run: Run) -> None:
     silver = run.settings.table(contract.silver_table)
     if not tables.exists(silver):
         return
+    damage.set_aside("gold", contract, run)
     for gold in contract.gold:
         if not run.force and _is_built(gold, contract, run):
             held, fresh = tables.rows(run.settings.table(gold.path)), aggregate(source(spark, gold, contract, run.settings), gold).count()
             require_rows(run, "gold", contract.dataset, gold.path, held, fresh)
     # The first batch of a new stream is Silver as it is, and computes every table whole.
     checkpoints.discard(run.settings.checkpoint("gold", contract.dataset))
+    hit("gold.discarded")
     start(spark, contract, run)
 
 
@@ -105,6 +111,7 @@ def apply_changes(contract: Contract, run: Run, failed: _Failed) -> streams.Batc
         if _rows_to_read(touched, contract, run.settings) > _MANY_ROWS:
             streams.compile_expressions(batch.sparkSession)
         clock.lap("touched")
+        hit("gold.touched")
         failed.clear()  # what failed before is not built, and so is computed whole here
 
         def bring(gold: Gold) -> int:

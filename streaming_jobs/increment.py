@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from streaming_jobs import locks, pending
+from streaming_jobs import damage, locks, marks, pending
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import Failure, InputRefused, Stopped, as_failure
 from streaming_jobs.ledger import FileRow, Status
@@ -139,6 +139,12 @@ def starts() -> dict[str, Step]:
     return {"bronze": bronze.start, "silver": silver.start, "gold": gold.start}
 
 
+def take(step: Step, layer: str, contract: Contract, spark: SparkSession, run: Run) -> None:
+    """One step, and the mark of how far its tables have come then."""
+    step(spark, contract, run)
+    marks.keep(layer, contract, run.settings)
+
+
 def _each(
     steps: Mapping[str, Step],
     contracts: Sequence[Contract],
@@ -159,11 +165,11 @@ def _each(
             entered(layer, contract.dataset)
             try:
                 run.stop.check()
-                step(spark, contract, run)
+                take(step, layer, contract, spark, run)
             except Stopped as stopped:
                 return [*failures, (layer, contract.dataset, stopped)]
             except Exception as error:
-                failures.append((layer, contract.dataset, as_failure(error)))
+                failures.append((layer, contract.dataset, damage.explained(as_failure(error), contract, run.settings)))
                 if not isinstance(error, InputRefused):
                     broken.add(contract.dataset)
     return failures

@@ -21,6 +21,7 @@ from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, w
 from deltalake.exceptions import DeltaError
 
 from streaming_jobs import snapshots
+from streaming_jobs.failpoints import hit
 from streaming_jobs.settings import Settings
 
 FILES = "ledger/files"
@@ -35,6 +36,7 @@ RETENTION = {
 ACCEPTED = "accepted by hand; the next run applies it"
 VANISHED = "planned, and gone before it could be read"
 ARCHIVED = "moved to data/archive"
+UNKNOWN = "unknown"  # a hash: the bytes that were read cannot be told any more, so whatever lies there counts as changed
 CHANGED_CONTENT = "changed content under a known name, and the contract says onRedelivery: reject"
 
 
@@ -352,6 +354,7 @@ def _append(table: Path, columns: dict[str, list[Any]], types: dict[str, arrow.D
 def _compact(table: DeltaTable) -> None:
     """Join the small files of many commits, and let go of what no reader needs after ten minutes."""
     table.optimize.compact(target_size=_FILE_BYTES)
+    hit("ledger.joined")
     table.vacuum(dry_run=False, enforce_retention_duration=False)
     table.create_checkpoint()
     table.cleanup_metadata()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from streaming_jobs import archive, checkpoints, definition, landing, ledger, meaning, snapshots
+from streaming_jobs import archive, checkpoints, damage, definition, landing, ledger, meaning, snapshots
 from streaming_jobs.contract import Contract
 from streaming_jobs.landing import Comparison
 from streaming_jobs.settings import Settings
@@ -29,7 +29,8 @@ class Pending:
 
 
 def of_bronze(contract: Contract, settings: Settings) -> Pending:
-    """Compare the landing folder with the ledger. Raises UsageError when the folder is missing."""
+    """Compare the landing folder with the ledger. Raises UsageError when the folder is missing, DamagedState as all of these do."""
+    damage.require_none("bronze", contract, settings)
     dataset, table = contract.dataset, settings.table(contract.bronze_table)
     entries = landing.list_folder(settings.landing(contract.landing.folder))
     known, stored = ledger.known(settings, dataset), ledger.transaction_version(table, bronze_app(dataset))
@@ -55,6 +56,7 @@ def bronze_app(dataset: str) -> str:
 
 def of_silver(contract: Contract, settings: Settings) -> Pending:
     """Compare Silver's stream with Bronze, and the table with its contract. Raises UsageError as `meaning.require_same`."""
+    damage.require_none("silver", contract, settings)
     anew = meaning.require_same(contract, settings.table(contract.silver_table))
     reasons = [f"{contract.silver_table} lacks columns of its contract"] if anew else []
     if not checkpoints.is_new(settings.checkpoint("silver", contract.dataset)):
@@ -65,6 +67,7 @@ def of_silver(contract: Contract, settings: Settings) -> Pending:
 
 def of_gold(contract: Contract, settings: Settings) -> Pending:
     """Compare Gold's stream with Silver, and the tables with their definitions."""
+    damage.require_none("gold", contract, settings)
     unbuilt = [g.name for g in contract.gold if not definition.is_built(g, contract, settings.table(g.path))]
     exists = snapshots.newest(settings.table(contract.silver_table)) is not None
     reasons = [f"{name} is not built as its contract says" for name in unbuilt] if exists else []

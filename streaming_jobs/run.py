@@ -28,7 +28,16 @@ class Warned:
     rows: int
 
 
-Note = RunRow | FileRow | Warned
+@dataclass(frozen=True)
+class Healed:
+    """State of a layer that was lost or damaged, and that the layer put right by itself. what: a sentence about it."""
+
+    layer: str
+    dataset: str
+    what: str
+
+
+Note = RunRow | FileRow | Warned | Healed
 
 
 def new_id() -> str:

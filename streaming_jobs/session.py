@@ -38,6 +38,8 @@ _MUCH = {
     "spark.sql.codegen.wholeStage": "true",
     "spark.sql.codegen.factoryMode": "FALLBACK",
 }
+_running: list[SparkSession] = []
+"""The session that was started here. Not Spark's active one: after a stream that may be the session of its last micro-batch."""
 _END_SECONDS = 30  # for shutdown hooks; about 0.5 is usual
 _ARCHIVE_SECONDS = 180  # where the archive of classes is written too; about 15 is usual
 _LOG4J = Path(__file__).with_name("log4j2.properties")
@@ -92,9 +94,8 @@ def opened(settings: Settings, lock_fds: Iterable[int] = (), *, small: bool = Fa
 
     Gone means that the JVM has ended and let go of the locks, so that the next command can have them.
     """
-    active = SparkSession.getActiveSession()
-    if active is not None:
-        yield active
+    if _running:
+        yield _running[0]
         return
     archive = class_archive.of(settings.jars)
     written = "" if lasting else class_archive.write(archive)
@@ -127,9 +128,8 @@ def start(
     lock_fds: descriptors the JVM inherits. conf_over: Spark settings that go before ours. java_options: more of them.
     Raises SetupError when Java is missing or too old, or a jar is missing or altered.
     """
-    active = SparkSession.getActiveSession()
-    if active is not None:
-        return active
+    if _running:
+        return _running[0]
     archive = class_archive.of(settings.jars)
     # Ours, whatever the environment names, and by one path: the class archive is good for that path only.
     os.environ["SPARK_HOME"] = str(jars.spark_home())
@@ -157,6 +157,7 @@ def start(
     # Importing it registers the conversion of Delta's conflict errors; without it they are bare Py4JJavaErrors.
     import delta.exceptions  # noqa: F401
 
+    _running.append(spark)
     return spark
 
 
@@ -168,6 +169,7 @@ def _end_jvm(seconds: int) -> None:
     gateway = SparkContext._gateway
     if gateway is None:
         return
+    _running.clear()
     # First, so that Python's garbage collector sends nothing more: it would meet a closed connection, now and then.
     gateway.shutdown()
     gateway.proc.stdin.close()

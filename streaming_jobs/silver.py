@@ -21,13 +21,14 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import checkpoints, ledger, meaning, small, sqltext, streams, tables
+from streaming_jobs import checkpoints, damage, ledger, meaning, small, sqltext, streams, tables
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import InputRefused
 from streaming_jobs.failpoints import hit
 from streaming_jobs.rules import versions
 from streaming_jobs.rules.judgement import REASONS, judge
-from streaming_jobs.run import Clock, Run, Warned, record, require_rows
+from streaming_jobs.run import Clock, Healed, Run, Warned, record, require_rows
+from streaming_jobs.settings import Settings
 from streaming_jobs.tables import Txn
 
 _FEW_ROWS = 200_000  # up to here one output file is as fast as several
@@ -52,6 +53,7 @@ def rebuild(spark: SparkSession, contract: Contract, run: Run) -> None:
 
     Raises InputRefused, and writes nothing, as `start` does or when Silver would lose more than a tenth of its rows.
     """
+    damage.set_aside("silver", contract, run)
     _follow(spark, contract, run, anew=True, guarded=True)
 
 
@@ -62,22 +64,39 @@ def _follow(spark: SparkSession, contract: Contract, run: Run, *, anew: bool, gu
         return
     checkpoint = settings.checkpoint("silver", contract.dataset)
     held = [settings.table(name) for name in (contract.silver_table, contract.quarantine_table)]
-    if not all(tables.exists(table) for table in held) or checkpoints.is_of_another(checkpoint, bronze):
+    lost = _lost(checkpoint, contract, settings)
+    if lost or checkpoints.is_of_another(checkpoint, bronze):
         # Before they are created: a table that was lost lacks what the stream has passed.
         checkpoints.discard(checkpoint)
     create(spark, contract, run)
     since = None
     # A stream that starts over begins with Bronze as it is and cannot say what went away before.
     if anew or (checkpoints.is_new(checkpoint) and not all(tables.read(spark, table).isEmpty() for table in held)):
+        lost = lost or (None if anew else f"checkpoints/silver/{contract.dataset} was lost")
         since = tables.version(bronze)
         recompute(spark, contract, run, since, guarded=guarded)
+        hit("silver.recomputed")
         # What the old stream still had before it is in the tables; it might not even be able to read it any more.
         checkpoints.discard(checkpoint)
+    if lost:
+        run.notify(Healed("silver", contract.dataset, f"{lost}: made again from all of bronze"))
     silver = settings.table(contract.silver_table)
     before = tables.version(silver)
     streams.run_available(streams.read_changes(spark, bronze, since), apply_changes(contract, run), checkpoint, run.stop)
     if tables.version(silver) > before:
         small.join_files(silver)
+        hit("silver.joined")
+
+
+def _lost(checkpoint: Path, contract: Contract, settings: Settings) -> str | None:
+    """Of a stream that has begun: what it needs and cannot have, because it was lost or cleaned away."""
+    if checkpoints.is_new(checkpoint):
+        return None
+    for name in (contract.silver_table, contract.quarantine_table):
+        if not tables.exists(settings.table(name)):
+            return f"data/{name} was lost"
+    gone = checkpoints.feed_is_gone(checkpoint, settings.table(contract.bronze_table))
+    return f"data/{contract.bronze_table}/{gone} was cleaned away before it was read" if gone else None
 
 
 def create(spark: SparkSession, contract: Contract, run: Run) -> None:
@@ -97,6 +116,7 @@ def create(spark: SparkSession, contract: Contract, run: Run) -> None:
         partitioned_by=contract.silver.partitioned_by,
         properties={meaning.PROPERTY: meaning.text(contract)},
     )
+    hit("silver.created")
     refused = settings.table(contract.quarantine_table)
     tables.create(refused, tables.schema(quarantine), retention_days=settings.change_feed_retention_days)
     tables.add_columns(spark, refused, quarantine)
@@ -125,6 +145,7 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
             came = _measure(arrived, contract) if seen.gone else seen
             _limit(arrived, came, contract, run)
             clock.lap("measure")
+            hit("silver.judged")
             if came.refused or seen.gone:
                 _write_quarantine(arrived, gone, contract, run, txn("quarantine"))
             hit("silver.quarantined")
@@ -169,6 +190,7 @@ def recompute(spark: SparkSession, contract: Contract, run: Run, version: int, *
     tables.overwrite(winners, silver, partitioned_by=contract.silver.partitioned_by)
     hit("silver.merged")
     meaning.keep(contract, silver)
+    hit("silver.meant")
     record(
         run, clock, layer="silver", dataset=contract.dataset, txn=(f"runs:silver:{contract.dataset}:rebuild:{run.run_id}", 0),
         batch_id=None, rows_in=rows, accepted=accepted, superseded=rows - accepted - refused, quarantined=refused,
@@ -217,6 +239,7 @@ def replay(spark: SparkSession, contract: Contract, run: Run) -> None:
     finally:
         judged.unpersist()
     meaning.keep(contract, silver)
+    hit("silver.meant")
     if seen.rows:
         record(
             run, clock, layer="silver", dataset=contract.dataset, txn=(f"runs:silver:{contract.dataset}:replay:{run.run_id}", 0),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,6 +39,17 @@ def newest(table: Path) -> DeltaTable | None:
 def existing(table: Path) -> DeltaTable:
     """As `newest`. Raises TableNotFoundError when there is no table."""
     return newest(table) or DeltaTable(str(table))
+
+
+def flaw(table: Path) -> str | None:
+    """Why a table cannot be trusted, in words; None: it can, or there is no table."""
+    try:
+        found = newest(table)
+    except DeltaError as error:
+        return f"cannot be opened ({str(error).splitlines()[0]})"
+    named = found and _commit(table, found.version())
+    # delta-rs takes an empty commit for one that changed nothing.
+    return f"has an empty commit, {_file(table, named[0]).name}" if named and not named[3] else None
 
 
 def commit(table: Path) -> Commit | None:

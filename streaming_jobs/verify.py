@@ -12,7 +12,22 @@ from dataclasses import astuple, dataclass, fields
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import bronze, checkpoints, definition, gold, landing, ledger, locks, meaning, probe, reading, session, silver, tables
+from streaming_jobs import (
+    agreement,
+    checkpoints,
+    damage,
+    definition,
+    gold,
+    landing,
+    ledger,
+    locks,
+    meaning,
+    probe,
+    reading,
+    session,
+    silver,
+    tables,
+)
 from streaming_jobs.contract import Contract, Gold, Redelivery
 from streaming_jobs.errors import DamagedState, UsageError
 from streaming_jobs.grid import Rows
@@ -22,7 +37,6 @@ from streaming_jobs.rules import versions
 from streaming_jobs.settings import Settings
 from streaming_jobs.sqltext import any_of, quoted
 
-_LAYERS = ("bronze", "silver", "gold")
 _SIDES = ("_held", "_expected")
 _TOLERANCE = 1e-9  # of floating-point aggregates: their last digits depend on the order of the rows
 
@@ -71,7 +85,7 @@ class Proof:
     def failure(self) -> DamagedState:
         """What the operator reads when keys differ."""
         datasets = " ".join(dict.fromkeys(f.dataset for f in self.findings))
-        layer = next(layer for layer in _LAYERS if any(f.layer == layer for f in self.findings))
+        layer = next(layer for layer in damage.LAYERS if any(f.layer == layer for f in self.findings))
         return DamagedState(
             f"{self.total} keys of {datasets} are not what the layer above gives; nothing was changed. "
             f"`streaming-jobs rebuild {layer} {datasets}` makes {layer} again, and what is below it follows."
@@ -83,7 +97,7 @@ class Proof:
 
 def prove(contracts: Sequence[Contract], settings: Settings, limit: int) -> Proof:
     """Prove every layer of every dataset, under all their locks. Raises Locked, and what the single proofs raise."""
-    with locks.hold(settings, _LAYERS, [c.dataset for c in contracts]) as held, session.opened(settings, held, small=False) as spark:
+    with locks.hold(settings, damage.LAYERS, [c.dataset for c in contracts]) as held, session.opened(settings, held, small=False) as spark:
         proofs = (of(spark, contract, settings, limit) for contract in contracts for of in (of_bronze, of_silver, of_gold))
         return sum(proofs, Proof())
 
@@ -96,11 +110,11 @@ def of_bronze(spark: SparkSession, contract: Contract, settings: Settings, limit
     UsageError when the landing folder is missing.
     """
     table = settings.table(contract.bronze_table)
-    bronze.require_agreement(contract, settings)
+    agreement.require(contract, settings)
     if not tables.exists(table):
         return Proof()
     states = ledger.known(settings, contract.dataset).states
-    held = bronze.rows_per_file(contract, settings)
+    held = agreement.rows_per_file(contract, settings)
     expected = {path: _said(state.loaded) for path, state in states.items() if state.loaded}
     wrong = [path for path in sorted({*held, *expected}) if held.get(path, (0, 0)) != expected.get(path, (0, 0))]
     findings = [

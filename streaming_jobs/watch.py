@@ -18,10 +18,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streaming_jobs import landing, ledger, locks, pending
+from streaming_jobs import damage, landing, ledger, locks, pending
 from streaming_jobs.contract import SETTINGS, Contract, examine_all, load_all
 from streaming_jobs.errors import ContractError, Failure, InputRefused, Stopped, UsageError, as_failure
-from streaming_jobs.increment import Step, starts
+from streaming_jobs.increment import Step, starts, take
 from streaming_jobs.run import Run, new_id, outcome
 from streaming_jobs.settings import Settings
 
@@ -127,11 +127,11 @@ def _round(dataset: _Dataset, steps: Mapping[str, Step], spark: SparkSession, ru
             if work.reasons:
                 worked = True
                 suit(spark, run.settings, small=pending.is_small([work], (), run.settings))
-                step(spark, contract, one)
+                take(step, layer, contract, spark, one)
         except Stopped:
             raise
         except Exception as error:
-            failing = dataset.failing[layer] = _failed_again(held_up, as_failure(error))
+            failing = dataset.failing[layer] = _failed_again(held_up, damage.explained(as_failure(error), contract, run.settings))
             outcome(one, layer, contract.dataset, failing.failure)
             told.fail(failing.failure, _when(failing))
             if not failing.lets_others_go_on:

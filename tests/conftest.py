@@ -221,12 +221,12 @@ def compiled(spark: SparkSession) -> Iterator[None]:
 @contextmanager
 def crash_at(name: str) -> Iterator[None]:
     """Within this block the process dies, as far as our code can tell, at a failpoint."""
-    failpoints.ARMED[name] = "raise"
+    failpoints.arm(f"{name}=raise")
     try:
         with pytest.raises(failpoints.Crashed, match=name):
             yield
     finally:
-        failpoints.ARMED.clear()
+        failpoints.disarm()
 
 
 def hold_nothing(limits: pytest.MonkeyPatch) -> None:

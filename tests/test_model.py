@@ -141,7 +141,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(failpoints.NAMES))
     def die(self, name: str) -> None:
-        failpoints.ARMED[name] = "raise"
+        failpoints.arm(f"{name}=raise")
         try:
             self.home.run()
         except failpoints.Crashed:
@@ -149,7 +149,7 @@ class Deliveries(RuleBasedStateMachine):
         else:
             self._has_read()
         finally:
-            failpoints.ARMED.clear()
+            failpoints.disarm()
 
     @rule(layers=st.sampled_from([("bronze",), ("bronze", "silver"), ("silver",), ("gold",)]))
     def run_some(self, layers: Sequence[str]) -> None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from streaming_jobs import failpoints
+from streaming_jobs import bronze, failpoints, gold, ledger, small
 from streaming_jobs.errors import DamagedState
-from tests.conftest import Home, assert_rows, assert_same, crash_at
+from tests import oracle
+from tests.conftest import ORDERS, ROOT, Home, assert_rows, assert_same, crash_at
 
 MONDAY = ("1,open,2026-01-05,1.00", "2,open,2026-01-05,2.00", "bad,open,never,3.00")
 TUESDAY = ("1,paid,2026-01-06,1.00", "3,open,2026-01-06,4.00", "worse,open,never,3.00")
 MONDAY_CORRECTED = ("2,open,2026-01-05,2.50", "still bad,open,never,3.00")
+IN_EVERY_RUN = (
+    "bronze.probed", "bronze.intended", "bronze.committed", "bronze.balanced", "bronze.confirmed", "bronze.streamed",
+    "silver.judged", "silver.quarantined", "silver.merged", "silver.recorded",
+    "gold.touched", "gold.replaced", "gold.recorded",
+)  # fmt: skip
 COUNTED = ("bronze/orders", "silver/orders", "quarantine/orders", "gold/by_state")
 
 
@@ -41,18 +50,131 @@ def assert_equal_tables(home: Home, expected: Home) -> None:
 def test_a_crash_after_any_write_and_a_rerun_give_the_same_tables_as_no_crash(home: Home, undisturbed: Home) -> None:
     """One home meets every failpoint in turn, each twice: on an append, and on a correction with an append beside it."""
     home.land("mon.csv", *MONDAY, at=1_767_600_000)
-    for name in failpoints.NAMES:
+    for name in IN_EVERY_RUN:
         with crash_at(name):
             home.run()
     home.ok()
     home.land("tue.csv", *TUESDAY, at=1_767_700_000)
     home.land("mon.csv", *MONDAY_CORRECTED, at=1_767_700_001)
-    for name in failpoints.NAMES:
+    for name in IN_EVERY_RUN:
         with crash_at(name):
             home.run()
     home.ok()
     assert_equal_tables(home, undisturbed)
     assert home.run().notes == ()
+
+
+def first_run(_: Home, __: pytest.MonkeyPatch) -> None:
+    pass
+
+
+def touched_file(home: Home, _: pytest.MonkeyPatch) -> None:
+    home.ok()
+    os.utime(home.raw / "mon.csv", (1_767_800_000,) * 2)
+
+
+def lost_bronze(home: Home, _: pytest.MonkeyPatch) -> None:
+    home.ok()
+    shutil.rmtree(home.settings.table("bronze/orders"))
+
+
+def many_commits(_: Home, limits: pytest.MonkeyPatch) -> None:
+    limits.setattr(ledger, "_COMPACT_EVERY", 1)
+
+
+def lost_silver_checkpoint(home: Home, _: pytest.MonkeyPatch) -> None:
+    home.ok()
+    shutil.rmtree(home.settings.checkpoint("silver", "orders"))
+
+
+def small_files(home: Home, limits: pytest.MonkeyPatch) -> None:
+    limits.setattr(small, "_JOIN_FILES", 2)
+    home.ok()
+    home.land("tue.csv", *TUESDAY)
+
+
+def right_gold(home: Home, _: pytest.MonkeyPatch) -> None:
+    home.ok()
+
+
+def run(home: Home) -> None:
+    home.ok()
+
+
+def rebuild_bronze(home: Home) -> None:
+    home.redo(bronze.rebuild, force=True)
+
+
+def rebuild_gold(home: Home) -> None:
+    home.redo(gold.rebuild)
+
+
+IN_SOME_RUNS: Mapping[str, tuple[Callable[[Home, pytest.MonkeyPatch], None], Callable[[Home], None]]] = {
+    "bronze.decided": (touched_file, run),
+    "bronze.given_up": (lost_bronze, rebuild_bronze),
+    "ledger.joined": (many_commits, run),
+    "silver.created": (first_run, run),
+    "silver.meant": (lost_silver_checkpoint, run),
+    "silver.recomputed": (lost_silver_checkpoint, run),
+    "silver.joined": (small_files, run),
+    "gold.discarded": (right_gold, rebuild_gold),
+}
+"""Failpoint -> what makes the next command reach it, and that command."""
+
+
+@pytest.mark.parametrize("name", IN_SOME_RUNS)
+def test_a_crash_where_only_some_runs_come_by_is_as_harmless(home: Home, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare, command = IN_SOME_RUNS[name]
+    home.land("mon.csv", *MONDAY, at=1_767_600_000)
+    prepare(home, monkeypatch)
+    with crash_at(name):
+        command(home)
+    command(home)
+    home.ok()
+    assert oracle.differences(home.path / "data", home.raw, oracle.parse(ORDERS), oracle.ORDERS_LOGIC) == []
+    assert home.run().notes == ()
+
+
+@pytest.mark.parametrize("name", ["bronze.archived", "bronze.moved"])
+def test_a_crash_while_files_are_put_away_loses_none_and_reads_none_twice(home: Home, name: str) -> None:
+    home = Home(home.path, home.settings.model_copy(update={"archive_ingested": True}), home.spark)
+    home.land("mon.csv", *MONDAY, at=1_767_600_000)
+    home.land("tue.csv", *TUESDAY, at=1_767_600_000)
+    with crash_at(name):
+        home.run()
+    home.ok()
+    assert list(home.raw.iterdir()) == []
+    contract = oracle.parse(ORDERS)
+    files = oracle.bronze(home.path / "data/archive/orders", contract)
+    assert sorted(files) == ["mon.csv", "tue.csv"]
+    assert oracle.table_differences(home.path / "data", files, contract, oracle.ORDERS_LOGIC) == []
+    assert home.run().notes == ()
+
+
+def test_every_failpoint_is_documented_and_fires_in_this_suite() -> None:
+    fired = {*IN_EVERY_RUN, *IN_SOME_RUNS, "bronze.archived", "bronze.moved"}
+    documented = re.findall(r"^\| `([a-z]+\.[a-z_]+)` \|", (ROOT / "docs/reliability.md").read_text("utf-8"), re.MULTILINE)
+    assert fired == set(failpoints.NAMES)
+    assert documented == list(failpoints.NAMES)
+
+
+def test_a_failpoint_takes_its_action_when_it_is_reached_for_the_nth_time_and_then_no_more() -> None:
+    failpoints.arm("silver.merged=raise@3")
+    try:
+        failpoints.hit("silver.merged")
+        failpoints.hit("gold.replaced")
+        failpoints.hit("silver.merged")
+        with pytest.raises(failpoints.Crashed):
+            failpoints.hit("silver.merged")
+        failpoints.hit("silver.merged")
+    finally:
+        failpoints.disarm()
+
+
+@pytest.mark.parametrize("text", ["silver.marged=kill", "silver.merged=crash", "silver.merged", "silver.merged=kill@often"])
+def test_a_failpoint_that_cannot_be_armed_is_said(text: str) -> None:
+    with pytest.raises(ValueError, match=r"silver|often"):
+        failpoints.arm(text)
 
 
 def test_a_file_corrected_between_the_crash_and_the_rerun_is_not_taken_for_what_was_read(home: Home) -> None:
