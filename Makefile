@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help setup demo bronze silver gold run watch status plan show files quarantine verify sample hazards test test-deep check lock clean
+.PHONY: help setup demo bronze silver gold run watch status plan show files quarantine verify doctor sample hazards test test-deep chaos check lock clean
 
 # An interpreter of your choice, 3.11 or newer; otherwise the first of the candidates that runs and has venv.
 PYTHON ?=
@@ -11,6 +11,8 @@ TABLE ?= gold/events_per_day
 LIMIT ?= 20
 EVERY ?= 5s
 HISTORIES ?= 200
+SEED ?= 1
+ROUNDS ?= 10
 LOCK_OPTS ?=
 
 # Not the scripts of .venv/bin: they hold the path of the checkout and break when it moves.
@@ -36,10 +38,12 @@ show:    ## print a table (TABLE=gold/events_per_day LIMIT=20)
 files:   ## what became of every file
 quarantine: ## refused rows, counted by rule, column and file
 verify:  ## prove every layer against the one above, from nothing
+doctor:  ## machine, contracts, checkpoints, tables and ledger checked against each other
 sample:  ## write the next day of sample data to data/raw
 hazards: ## six everyday deliveries, given to a plain Spark stream and to this project
 test:    ## run the tests
 test-deep: ## hundreds of random histories (HISTORIES=200), every order of arrival, every safeguard off: an hour
+chaos:   ## kill it anywhere, then compare the tables with the files (SEED=1 ROUNDS=10)
 check:   ## ruff and mypy; with test exactly what CI runs
 lock:    ## write the requirements files again from pyproject.toml (LOCK_OPTS=--upgrade for newer versions)
 clean:   ## remove .venv, .jars and caches; data and checkpoints stay
@@ -55,7 +59,7 @@ demo: .venv/ready
 	@$(JOB) run
 	@$(JOB) show gold/events_per_day
 
-bronze silver gold run status plan files verify sample: .venv/ready
+bronze silver gold run status plan files verify doctor sample: .venv/ready
 	@$(JOB) $@
 
 watch: .venv/ready
@@ -76,6 +80,9 @@ test: .venv/ready-dev
 test-deep: .venv/ready-dev
 	@HISTORIES=$(HISTORIES) $(VENV) -m pytest -m deep
 	@$(VENV) -m tests.mutations
+
+chaos: .venv/ready-dev
+	@$(VENV) -m tests.chaos --seed $(SEED) --rounds $(ROUNDS)
 
 check: .venv/ready-dev
 	@$(VENV) -m ruff check .

@@ -30,12 +30,19 @@ class Unexpected(Failure):
     """Wraps what nobody foresaw; `__cause__` has the whole story."""
 
     def __init__(self, error: Exception) -> None:
-        line = next((text for text in str(error).splitlines() if text.strip()), "no message")
         super().__init__(
-            f"unexpected {type(error).__name__}: {line[:300]} What was committed stays, the rest comes again with the next run; "
+            f"unexpected {type(error).__name__}: {_line(error)[:300]} What was committed stays, the rest comes again with the next run; "
             "run with -v for the stack trace."
         )
         self.__cause__ = error
+
+
+def _line(error: Exception) -> str:
+    """The first line of its message; of Spark's errors about data (SQLSTATE class 22) only the kind: the message holds the value."""
+    state, condition = (getattr(error, name, lambda: None) for name in ("getSqlState", "getCondition"))
+    if str(state() or "").startswith("22"):
+        return f"[{condition()}]"
+    return next((text for text in str(error).splitlines() if text.strip()), "no message")
 
 
 def as_failure(error: Exception) -> Failure:

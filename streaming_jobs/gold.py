@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.errors import PySparkException
+from pyspark.errors import PySparkException, QueryContextType
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -163,7 +163,7 @@ def _alone(spark: SparkSession, gold: Gold, units: pa.Table | None, contract: Co
     except PySparkException as error:
         if not _is_of_data(error):
             raise
-        failed[gold.name] = str(error).splitlines()[0].split(" SQLSTATE")[0]
+        failed[gold.name] = _reason(error)
     definition.forget(run.settings.table(gold.path))
     return 0
 
@@ -171,6 +171,12 @@ def _alone(spark: SparkSession, gold: Gold, units: pa.Table | None, contract: Co
 def _is_of_data(error: PySparkException) -> bool:
     """True for SQLSTATE class 22: overflow, division by zero, a cast that fails."""
     return (error.getSqlState() or "").startswith("22")
+
+
+def _reason(error: PySparkException) -> str:
+    """What failed and where in the contract's SQL. Not the engine's message: it holds the value, which may be a person's."""
+    where = [context.fragment() for context in error.getQueryContext() if context.contextType() is QueryContextType.SQL]
+    return f"[{error.getCondition()}] on a row" + (f", in {where[0]}." if where else ".")
 
 
 def _build(spark: SparkSession, contract: Contract, run: Run, failed: _Failed, *, every: bool) -> None:

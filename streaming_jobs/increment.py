@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from streaming_jobs import damage, locks, marks, pending
+from streaming_jobs import damage, locks, marks, pending, space
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import Failure, InputRefused, Stopped, as_failure
 from streaming_jobs.ledger import FileRow, Status
@@ -120,6 +120,7 @@ def _work(
 
     failed: layers that could not even be looked at; they and those after them are left out. Returns these and what failed now.
     """
+    space.require(work, run.settings)
     # Only here: a run without work neither imports nor starts Spark.
     from streaming_jobs import session
 

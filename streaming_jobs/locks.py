@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from streaming_jobs.errors import Locked
+from streaming_jobs.errors import Locked, UsageError
 from streaming_jobs.settings import Settings
 
 _MOST = 300  # bytes of a command line that are kept
@@ -25,10 +25,13 @@ _MOST = 300  # bytes of a command line that are kept
 def hold(settings: Settings, layers: Iterable[str], datasets: Iterable[str]) -> Iterator[tuple[int, ...]]:
     """Hold the locks of every layer of every dataset; yields their descriptors for the JVM.
 
-    Raises Locked at once, without waiting, when another process holds one.
+    Raises Locked at once, without waiting, when another process holds one, and UsageError when they cannot be written.
     """
     folder = settings.home / "checkpoints" / "locks"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
     # One order for everybody, so that two processes never wait for each other's second lock.
     names = sorted(f"{layer}.{dataset}.lock" for layer in layers for dataset in datasets)
     with ExitStack() as stack:
@@ -49,7 +52,10 @@ def _hold_one(file: Path) -> Iterator[int]:
 
 def _open_locked(file: Path) -> int:
     while True:
-        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unwritable(file, error) from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -63,6 +69,10 @@ def _open_locked(file: Path) -> int:
         except FileNotFoundError:
             pass
         os.close(fd)  # somebody removed the file between our open and our lock: take the new one
+
+
+def _unwritable(place: Path, error: OSError) -> UsageError:
+    return UsageError(f"{place} cannot be written: {error.strerror}; nothing was read or written. Correct that, then run again.")
 
 
 def _command() -> str:

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     shuffle_partitions: int = Field(2, ge=1)  # Spark's; MERGE and Gold do not coalesce by themselves
     small_work_mb: int = Field(64, ge=0)  # MiB of files and tables; below it a run starts fast instead of running fast
     max_files_per_batch: int = Field(1000, ge=1)  # files; bounds a micro-batch, not the work of a run
+    min_free_mb: int = Field(256, ge=0)  # MiB that have to be free, besides what is read, before work begins
     archive_ingested: bool = False  # move ingested files to data/archive, so that the landing folder stays short
     umask: str = Field("077", pattern=r"^[0-7]{3}$")  # octal; what others may not do with files that are made
     stop_seconds: int = Field(60, ge=1)  # seconds; after a signal the batch in hand may take so long

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streaming_jobs import damage, landing, ledger, locks, pending
+from streaming_jobs import damage, landing, ledger, locks, pending, space
 from streaming_jobs.contract import SETTINGS, Contract, examine_all, load_all
 from streaming_jobs.errors import ContractError, Failure, InputRefused, Stopped, UsageError, as_failure
 from streaming_jobs.increment import Step, starts, take
@@ -125,6 +125,7 @@ def _round(dataset: _Dataset, steps: Mapping[str, Step], spark: SparkSession, ru
             run.stop.check()
             work = pending.OF[layer](contract, run.settings)
             if work.reasons:
+                space.require([work], run.settings)
                 worked = True
                 suit(spark, run.settings, small=pending.is_small([work], (), run.settings))
                 take(step, layer, contract, spark, one)

@@ -1,4 +1,4 @@
-"""Each safeguard of Silver and Gold switched off in a copy of the package: a test must fail. One line each; exit 1 when one survives.
+"""Each safeguard switched off in a copy of the package: a test must fail. One line each; exit 1 when one survives.
 
 python -m tests.mutations [NAME …]
 """
@@ -28,6 +28,54 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
+        "the lock", "locks.py", "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",
+        "test_cli.py::test_a_layer_in_use_ends_in_75_at_once_and_names_the_holder",
+    ),
+    Mutation(
+        "the hash of content that is known", "bronze.py", "if held.sha256 == found.sha256:", "if False:",
+        "test_pipeline.py::test_a_touched_file_with_the_same_content_writes_no_data",
+    ),
+    Mutation(
+        "a hash only where it is certain", "bronze.py", "sha256=intent.sha256 if certain else None,", "sha256=intent.sha256,",
+        "test_recovery.py::test_a_file_corrected_between_the_crash_and_the_rerun_is_not_taken_for_what_was_read",
+    ),
+    Mutation(
+        "the comparison with the ledger", "landing.py", "elif state is None or _is_open(entry, state, contract_changed_at):",
+        "elif state is None:", "test_pipeline.py::test_a_corrected_file_corrects_everything_below_it",
+    ),
+    Mutation(
+        "a load that a crash left open", "bronze.py", "if intents and intents[0].ingest_id <= stored:", "if False:",
+        "test_recovery.py::test_a_crash_after_any_write_and_a_rerun_give_the_same_tables_as_no_crash",
+    ),
+    Mutation(
+        "a ledger entry that comes again", "ledger.py", "if txn and done is not None and done >= txn[1]:", "if False:",
+        "test_ledger.py",
+    ),
+    Mutation(
+        "a checkpoint that was set back", "checkpoints.py", "return highest if highest > newest else None", "return None",
+        "test_damage.py::test_damage_is_seen_and_named_in_one_line_before_anything_is_read",
+    ),
+    Mutation(
+        "a table that was set back", "marks.py", "if held < version:", "if False:",
+        "test_damage.py::test_damage_is_seen_and_named_in_one_line_before_anything_is_read",
+    ),
+    Mutation(
+        "another hand in Bronze", "damage.py", "if operation := _foreign(contract, settings, version):", "if operation := None:",
+        "test_damage.py::test_damage_is_seen_and_named_in_one_line_before_anything_is_read",
+    ),
+    Mutation(
+        "a feed that was cleaned away", "silver.py", "before it was read\" if gone else None", "before it was read\" if False else None",
+        "test_damage.py::test_changes_that_were_cleaned_away_before_they_were_read_are_not_passed_over",
+    ),
+    Mutation(
+        "our own session", "session.py", "        yield _running[0]\n", "        yield SparkSession.getActiveSession()\n",
+        "test_damage.py::test_damage_is_repaired_by_the_command_that_is_named",
+    ),
+    Mutation(
+        "values in messages of the engine", "gold.py", "failed[gold.name] = _reason(error)", "failed[gold.name] = str(error)",
+        "test_containment.py::test_a_cell_appears_in_no_message_log_or_ledger",
+    ),
+    Mutation(
         "an append that comes again", "small.py", "if ledger.transaction_version(table, txn.app) >= txn.version:", "if False:",
         "test_small.py::test_rows_of_a_transaction_that_the_table_has_are_not_appended_again",
     ),
@@ -40,7 +88,7 @@ MUTATIONS = (
         "test_pipeline.py::test_an_empty_string_as_a_partition_is_null_and_its_key_is_found_again",
     ),
     Mutation(
-        "joined files are no work", "checkpoints.py", "and not _only_joins_files(actions)", "and True",
+        "joined files are no work", "checkpoints.py", "and not _only_joins_files(commit)", "and True",
         "test_pending.py::test_joined_files_are_no_work_for_gold_and_leave_it_right",
     ),
     Mutation(

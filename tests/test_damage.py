@@ -5,6 +5,7 @@ Each test damages a copy of a home with four runs behind it. `older` is a copy f
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -13,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
-from streaming_jobs import settings
+from streaming_jobs import ledger, locks, settings
 from streaming_jobs.__main__ import app
 from streaming_jobs.run import Healed
 from tests import oracle
-from tests.conftest import ORDERS, Home, forget_tables, home_at
+from tests.conftest import ORDERS, ROOT, Home, forget_tables, home_at
 
 MONDAY = ("1,open,2026-01-05,1.00", "2,open,2026-01-05,2.00", "bad,open,never,3.00")
 TUESDAY = ("1,paid,2026-01-06,1.00", "3,open,2026-01-06,4.00", "worse,open,never,3.00")
@@ -92,10 +94,6 @@ def put_back(home: Home, older: Path, *names: str) -> None:
         shutil.copytree(older / name, home.path / name)
 
 
-def lose_a_data_file(home: Home, table: str) -> None:
-    next(home.settings.table(table).glob("*.parquet")).unlink()
-
-
 def lose_newest_commit(home: Home, table: str) -> None:
     commit = log(home, table)[-1]
     commit.unlink()
@@ -106,9 +104,24 @@ def delete_by_hand(home: Home, _: Path) -> None:
     home.sql("DELETE FROM {bronze} WHERE id = '2'")
 
 
-def lose_all_files(home: Home, table: str) -> None:
-    for file in home.settings.table(table).glob("*.parquet"):
-        file.unlink()
+def lose_commits(home: Home, _: Path) -> None:
+    for layer in ("silver", "gold"):
+        shutil.rmtree(checkpoint(home, layer) / "commits")
+
+
+def cut_hint(home: Home, _: Path) -> None:
+    """As a kill leaves it while a checkpoint of a table's log is written."""
+    for table in ("bronze/orders", "silver/orders"):
+        DeltaTable(home.settings.table(table)).create_checkpoint()
+        cut(home.settings.table(table) / "_delta_log/_last_checkpoint")
+
+
+def leave_orphan(home: Home, _: Path) -> None:
+    """As a kill leaves it between a data file and its commit."""
+    bronze = home.settings.table("bronze/orders")
+    shutil.copy(next(bronze.glob("*.parquet")), bronze / "part-orphan.parquet")
+    dry = DeltaTable(bronze).vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True)
+    assert "part-orphan.parquet" in dry
 
 
 TABLES = tuple(f"data/{folder}" for folder in ("bronze", "silver", "quarantine", "gold", "ledger"))
@@ -196,7 +209,9 @@ def test_damage_is_repaired_by_the_command_that_is_named(home: Home, known: Know
 
 
 HEALED: dict[str, tuple[Damage, str | None]] = {
-    "moved": (lambda _, __: None, None),
+    "home copied": (lambda h, _: h.path, None),
+    "checkpoint hint cut": (cut_hint, None),
+    "orphaned data file": (leave_orphan, None),
     "bronze offset empty": (
         lambda h, _: empty(newest(checkpoint(h, "bronze") / "offsets")),
         "offsets/2 is empty or cut off: the stream starts over",
@@ -212,10 +227,7 @@ HEALED: dict[str, tuple[Damage, str | None]] = {
     "gold checkpoint gone": (lambda h, _: shutil.rmtree(checkpoint(h, "gold")), None),
     "checkpoints gone": (lambda h, _: shutil.rmtree(h.path / "checkpoints"), "was lost: made again from all of bronze"),
     "silver commit of the stream gone": (lambda h, _: newest(checkpoint(h, "silver") / "commits").unlink(), None),
-    "all commits of the streams gone": (
-        lambda h, _: [shutil.rmtree(checkpoint(h, layer) / "commits") for layer in ("silver", "gold")],
-        None,
-    ),
+    "all commits of the streams gone": (lose_commits, None),
     "silver gone": (lambda h, _: shutil.rmtree(h.settings.table("silver/orders")), "data/silver/orders was lost: made again"),
     "quarantine gone": (lambda h, _: shutil.rmtree(h.settings.table("quarantine/orders")), "data/quarantine/orders was lost: made again"),
     "gold gone": (lambda h, _: shutil.rmtree(h.settings.table("gold/by_state")), None),
@@ -226,7 +238,7 @@ HEALED: dict[str, tuple[Damage, str | None]] = {
 """State -> what makes it, and what the next run says of what it put right by itself."""
 
 
-@pytest.mark.parametrize("state", some(HEALED, "moved", "bronze offset empty", "checkpoints gone", "everything older"))
+@pytest.mark.parametrize("state", some(HEALED, "home copied", "bronze offset empty", "checkpoints gone", "everything older"))
 def test_what_the_rest_of_the_state_says_is_put_right_by_the_next_run(home: Home, known: Known, state: str) -> None:
     damage, said = HEALED[state]
     damage(home, known.older)
@@ -235,3 +247,128 @@ def test_what_the_rest_of_the_state_says_is_put_right_by_the_next_run(home: Home
     assert [note for note in notes if said and said in note] == (notes[-1:] if said else [])
     assert bool(notes) == bool(said)
     assert_right(home)
+
+
+def feed_of_bronze_gone(home: Home) -> None:
+    home.land("mon.csv", *MONDAY, at=1_767_850_000)
+    home.ok("bronze")
+    shutil.rmtree(home.settings.table("bronze/orders") / "_change_data")
+
+
+def log_of_bronze_gone(home: Home) -> None:
+    home.land("mon.csv", *MONDAY, at=1_767_850_000)
+    home.ok("bronze")
+    home.land("fri.csv", "7,open,2026-01-09,6.00", at=1_767_950_000)
+    home.ok("bronze")
+    DeltaTable(home.settings.table("bronze/orders")).create_checkpoint()
+    for commit in log(home, "bronze/orders")[:-1]:
+        commit.unlink()
+
+
+def feed_of_silver_gone(home: Home) -> None:
+    home.land("mon.csv", *MONDAY, at=1_767_850_000)
+    home.ok("bronze", "silver")
+    shutil.rmtree(home.settings.table("silver/orders") / "_change_data")
+
+
+CLEANED: dict[str, tuple[Callable[[Home], None], str]] = {
+    "change data of bronze gone": (feed_of_bronze_gone, "was cleaned away before it was read: made again from all of bronze"),
+    "commits of bronze gone": (log_of_bronze_gone, "was cleaned away before it was read: made again from all of bronze"),
+    "change data of silver gone": (feed_of_silver_gone, "was cleaned away before it was read: every table is computed again"),
+}
+
+
+@pytest.mark.parametrize("state", CLEANED)
+def test_changes_that_were_cleaned_away_before_they_were_read_are_not_passed_over(home: Home, state: str) -> None:
+    damage, said = CLEANED[state]
+    damage(home)
+    assert [note.what for note in home.ok().notes if isinstance(note, Healed) and said in note.what]
+    assert_right(home)
+
+
+DATA_FILES = {"bronze/orders": BRONZE_FORCED, "silver/orders": SILVER, "quarantine/orders": SILVER, "gold/by_state": GOLD}
+
+
+@pytest.mark.parametrize("table", some(DATA_FILES, "silver/orders"))
+def test_missing_data_files_are_named_when_a_run_comes_upon_them_and_by_doctor(home: Home, table: str) -> None:
+    for file in home.settings.table(table).glob("*.parquet"):
+        file.unlink()
+    home.land("mon.csv", *MONDAY, at=1_767_850_000)
+    outcome = home.run()
+    assert outcome.exit_code == 4
+    (line,) = [str(failure) for _, _, failure in outcome.failures]
+    doctor = CliRunner().invoke(app, ["--home", str(home.path), "doctor"])
+    assert doctor.exit_code == 4
+    for text in (line, doctor.stdout):
+        assert re.search(rf"data/{table}:? lacks \d of its \d data files", text)
+        assert f"`streaming-jobs {DATA_FILES[table]}`" in text
+    command(home, DATA_FILES[table])
+    assert_right(home)
+    left = CliRunner().invoke(app, ["--home", str(home.path), "doctor"])
+    assert left.exit_code == 0
+    assert re.search(rf"note: data/set-aside/{table.replace('/', '-')}-\S+: is a damaged table", left.stdout)
+
+
+def test_bronze_is_not_made_again_without_what_lies_nowhere_else_unless_that_is_said(home: Home) -> None:
+    cut(log(home, "bronze/orders")[1])
+    result = CliRunner().invoke(app, ["--home", str(home.path), *BRONZE.split()])
+    assert result.exit_code == 4
+    assert f"`streaming-jobs {BRONZE_FORCED}`" in result.stderr
+    assert not (home.path / "data/set-aside").exists()
+
+
+def test_a_ledger_that_was_made_again_knows_the_hash_of_what_lies_there_as_it_was_read(home: Home) -> None:
+    before = {path: (s.sha256, s.last.rows, s.last.malformed_rows) for path, s in ledger.known(home.settings, "orders").states.items()}
+    shutil.rmtree(home.settings.table("ledger"))
+    home.land("tue.csv", *TUESDAY, "8,open,2026-01-06,8.00", at=1_767_990_000)
+    (home.raw / "wed.csv").unlink()
+    command(home, LEDGER)
+    after = {path: (s.sha256, s.last.rows, s.last.malformed_rows) for path, s in ledger.known(home.settings, "orders").states.items()}
+    gone = {path: ("unknown", *before[path][1:]) for path in ("tue.csv", "wed.csv")}
+    assert after == {"mon.csv": before["mon.csv"]} | gone
+    home.ok()
+    assert home.states() == {"mon.csv": ("repeat", 3), "tue.csv": ("ingested", 4), "wed.csv": ("missing", None)}
+
+
+def test_a_ledger_that_is_there_is_not_made_again(home: Home) -> None:
+    before = home.versions()
+    command(home, LEDGER)
+    assert home.versions() == before
+
+
+def test_doctor_finds_nothing_in_a_home_that_is_right(home: Home) -> None:
+    result = CliRunner().invoke(app, ["--home", str(home.path), "doctor"])
+    assert (result.exit_code, result.stdout) == (0, "nothing to put right\n")
+
+
+def test_doctor_says_what_is_wrong_with_machine_and_contract_and_what_is_in_use(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 5 << 20))
+    monkeypatch.setenv("STREAMING_JOBS_JARS", "nowhere")
+    (home.path / "conf/broken.yaml").write_text("kind: DataContract\n")
+    with locks.hold(home.settings, ["silver"], ["orders"]):
+        result = CliRunner().invoke(app, ["--home", str(home.path), "doctor"])
+    assert result.exit_code == 2
+    lines = result.stdout.splitlines()
+    for start, said in (
+        ("wrong: machine", "delta-spark_4.2_2.13-4.4.0.jar"),
+        ("wrong: data", "has 5 MiB of free space left"),
+        ("wrong: conf/broken.yaml", "apiVersion"),
+        ("note: dataset orders", f"silver of orders is in use by process {os.getpid()}"),
+    ):
+        assert [line for line in lines if line.startswith(start) and said in line], (start, lines)
+
+
+def test_doctor_compares_bronze_with_the_ledger_file_by_file(home: Home) -> None:
+    home.sql("DELETE FROM {bronze} WHERE id = '2'")
+    marks = home.path / "checkpoints/marks"
+    shutil.rmtree(marks)  # as after an update from a version that kept none
+    result = CliRunner().invoke(app, ["--home", str(home.path), "doctor"])
+    assert result.exit_code == 4
+    assert "data/bronze/orders: holds 2 rows of mon.csv, the ledger says 3" in result.stdout
+    assert f"`streaming-jobs {BRONZE}`" in result.stdout
+
+
+def test_the_documented_states_are_those_that_are_tested() -> None:
+    text = (ROOT / "docs/reliability.md").read_text("utf-8")
+    documented = re.findall(r"^\| ([a-z][a-z ,]+?) \| ", text[text.index("## Damage") :], re.MULTILINE)
+    assert documented == [*DAMAGED, *HEALED, *CLEANED, "data files gone"]

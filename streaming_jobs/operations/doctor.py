@@ -132,7 +132,7 @@ def _in_use(contract: Contract, settings: Settings) -> Iterator[Finding]:
             str(locked).split(";")[0],
             "What is found may be work that is not finished; look again when it has ended.",
         )
-    except OSError:
+    except UsageError:
         pass  # a folder that cannot be written is a finding of its own
 
 
