@@ -54,6 +54,8 @@ _CONF: Mapping[str, str] = {
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.catalogImplementation": "in-memory",
     "spark.sql.session.timeZone": "UTC",
+    # Otherwise `${HOME}` in a value, as part of a predicate, is looked up and becomes something else.
+    "spark.sql.variable.substitute": "false",
     "spark.sql.ansi.enabled": "true",
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
@@ -140,6 +142,8 @@ def start(
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     # Rows come back from the JVM as naive datetimes in this process's zone.
     os.environ["TZ"] = "UTC"
+    # For the JVM: by default its compilers' memory ends up in pieces in many arenas and is not given back.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     time.tzset()
     noise = settings.home / "checkpoints" / "spark.log"
     with noise.open("wb") as log:

@@ -11,6 +11,7 @@ before it and the other datasets go on.
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -89,6 +90,7 @@ def watch(datasets: Sequence[str], run: Run, every: float, told: Told) -> None:
         with session.opened(run.settings, held, lasting=True) as spark:
             told.say(f"watching {', '.join(c.dataset for c in contracts)} every {every:g} s until SIGTERM or Ctrl-C")
             watched = [_Dataset(c.dataset, c) for c in contracts]
+            gc.freeze()  # what is there now stays: the collections below need not look at it
             while True:
                 run.stop.check()
                 began = time.monotonic()
@@ -97,23 +99,26 @@ def watch(datasets: Sequence[str], run: Run, every: float, told: Told) -> None:
                     _say_what_needs_a_restart(stamps, now, [] if datasets else [d.name for d in watched], told)
                     stamps = now
                 for dataset in watched:
-                    _round(dataset, steps, spark, run, told)
+                    worked = _round(dataset, steps, spark, run, told)
                     if not session.is_alive():
                         raise _gone(run.settings)
+                    if worked:
+                        # Frames refer to themselves, and each keeps its plan in the JVM: 500 of them a round.
+                        gc.collect()
                 _require_one(watched)
                 run.stop.wait(every - (time.monotonic() - began))
 
 
-def _round(dataset: _Dataset, steps: Mapping[str, Step], spark: SparkSession, run: Run, told: Told) -> None:
-    """What there is to do for one dataset now."""
+def _round(dataset: _Dataset, steps: Mapping[str, Step], spark: SparkSession, run: Run, told: Told) -> bool:
+    """What there is to do for one dataset now; returns whether there was anything."""
     from streaming_jobs.session import suit
 
     contract, due = dataset.contract, min([dataset.again, *(f.due for f in dataset.failing.values())])
     if contract is None:
-        return
+        return False
     listed = _listed(contract, run.settings)
     if (listed, ledger.stamp(run.settings)) == dataset.seen and time.monotonic() < due:
-        return
+        return False
     one, worked = replace(run, run_id=new_id()), False
     for layer, step in steps.items():
         held_up = dataset.failing.get(layer)
@@ -147,6 +152,7 @@ def _round(dataset: _Dataset, steps: Mapping[str, Step], spark: SparkSession, ru
     dataset.seen = (listed, ledger.stamp(run.settings)) if endless or not worked else None
     dataset.again = time.monotonic() + _ENDLESS_SECONDS if endless else math.inf
     dataset.listed = listed if worked else None
+    return worked
 
 
 def _listed(contract: Contract, settings: Settings) -> object:
