@@ -76,20 +76,24 @@ def explained(failure: Failure, contract: Contract, settings: Settings) -> Failu
 def set_aside(layer: str, contract: Contract, run: Run) -> None:
     """Move the tables of a layer that cannot be read any more out of the way of a rebuild, to data/set-aside.
 
-    Of one that lost its newest commits, Hadoop's checksums of these go: the next commits would be measured by them. Raises
-    DamagedState for Bronze, whose rows may be nowhere else, unless `run.force`; nothing is moved then.
+    Raises DamagedState for Bronze, whose rows may be nowhere else, unless `run.force`; nothing is moved then.
     """
     settings = run.settings
-    for name, held, _ in marks.set_back(layer, contract, settings) if not any(_unreadable(layer, contract, settings)) else ():
-        log = settings.table(name) / "_delta_log"
-        for file in log.glob("*.crc"):
-            if (number := file.name.lstrip(".").split(".")[0]).isdecimal() and int(number) > held:
-                file.unlink()
     for found in [*_unreadable(layer, contract, settings), *of_files(layer, contract, settings)]:
         if layer == "bronze" and not run.force:
             raise DamagedState(f"bronze of {contract.dataset}: {found.place} {found.what}. Nothing was read or written. {found.repair}")
         place = move_aside(found.place.removeprefix("data/"), settings)
         run.notify(Healed(layer, contract.dataset, f"{found.place} {found.what}; it was moved to {place}"))
+    for name, held, _ in marks.set_back(layer, contract, settings):
+        _forget_commits_after(held, settings.table(name))
+
+
+def _forget_commits_after(version: int, table: Path) -> None:
+    """Remove what Hadoop and Delta kept as checksums of commits that are lost: the next ones would be measured by them."""
+    for file in (table / "_delta_log").glob("*.crc"):
+        number = file.name.lstrip(".").split(".")[0]
+        if number.isdecimal() and int(number) > version:
+            file.unlink()
 
 
 def move_aside(name: str, settings: Settings) -> str:

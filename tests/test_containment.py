@@ -16,7 +16,8 @@ from tests.conftest import ORDERS, Home, call
 
 HOSTILE = (
     "'); DROP TABLE orders; --", "`id`", "back\\slash", "\\'", "{brace}", "%s %(x)s", "<script>alert(1)</script>", "\x1b[31mred",
-    "\u202eright to left", "=HYPERLINK(1)", "null", "$(reboot)", "NULL) OR (1=1", "_'||'_", "\u00e9\u0301", "line\nbreak", "${user.home}", "${x}",
+    "\u202eright to left", "=HYPERLINK(1)", "null", "$(reboot)", "NULL) OR (1=1", "_'||'_", "\u00e9\u0301", "line\nbreak",
+    "${user.home}", "${x}",
 )  # fmt: skip
 NAMES = (
     "a'b.csv", 'a"b.csv', "100%25.csv", "new\nline.csv", "<b>.csv", "\x1b[2J.csv", "a\\b.csv", "*?[x].csv", "${HOME}.csv",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from streaming_jobs import ledger, space
 from streaming_jobs.errors import UsageError
 from tests import oracle
 from tests.conftest import ORDERS, Home, forget_tables, home_at
+from tests.test_processes import deliver, gold_is_written, watching
 
 
 def assert_right(home: Home) -> None:
@@ -123,4 +125,35 @@ def test_the_bare_environment_of_a_scheduler_is_enough(bare_home: Path) -> None:
     made = [p for p in (bare_home / "data").rglob("*") if not p.is_relative_to(bare_home / "data/raw")]
     assert made
     assert [str(p) for p in made if p.stat().st_mode & 0o077] == []
+    assert oracle.differences(bare_home / "data", bare_home / "data/raw", oracle.parse(ORDERS), oracle.ORDERS_LOGIC) == []
+
+
+@pytest.mark.deep
+def test_a_heap_of_512_mb_is_enough_for_a_file_of_200_mb(bare_home: Path) -> None:
+    rows = 5_000_000
+    with (bare_home / "data/raw/large.csv").open("w") as file:
+        file.write("id,state,at,amount\n")
+        file.writelines(f"{n},{('open', 'paid')[n % 2]},2026-01-01 10:00:00,{n % 1000}.25\n" for n in range(rows))
+    assert (bare_home / "data/raw/large.csv").stat().st_size > 190 << 20
+    command = [sys.executable, "-m", "streaming_jobs", "--home", str(bare_home), "run"]
+    small = os.environ | {"STREAMING_JOBS_DRIVER_MEMORY": "512m"}
+    done = subprocess.run(command, env=small, capture_output=True, text=True, check=False, timeout=1800)
+    assert done.returncode == 0, done.stderr
+    for table in ("bronze/orders", "silver/orders"):
+        assert ledger.query({"t": bare_home / "data" / table}, "SELECT count(*) AS n FROM t") == [{"n": rows}]
+    states = ledger.query({"t": bare_home / "data/gold/by_state"}, "SELECT state, orders FROM t ORDER BY state")
+    assert states == [{"state": "open", "orders": rows // 2}, {"state": "paid", "orders": rows // 2}]
+
+
+@pytest.mark.deep
+def test_a_temporary_folder_that_is_wiped_while_watch_runs_loses_nothing(bare_home: Path) -> None:
+    with watching(bare_home) as process:
+        deliver(bare_home, "a.csv", "id,state,at,amount\n1,open,2026-01-01,1.00\n")
+        gold_is_written(process)
+        for entry in (bare_home / "checkpoints/tmp").iterdir():
+            shutil.rmtree(entry)
+        deliver(bare_home, "b.csv", "id,state,at,amount\n1,paid,2026-01-02,1.00\n2,open,2026-01-02,1.00\n")
+        gold_is_written(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 143
     assert oracle.differences(bare_home / "data", bare_home / "data/raw", oracle.parse(ORDERS), oracle.ORDERS_LOGIC) == []

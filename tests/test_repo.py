@@ -168,3 +168,11 @@ def test_set_up_without_a_python_of_3_11_ends_at_once_with_one_line_and_no_envir
     assert run.returncode == 2
     assert run.stderr.startswith("no Python 3.11 or newer with venv among:")
     assert not (tmp_path / "checkout" / ".venv").exists()
+
+
+def test_the_documented_safeguards_are_those_that_are_switched_off():
+    from tests.mutations import MUTATIONS
+
+    text = (ROOT / "docs/reliability.md").read_text("utf-8")
+    documented = re.findall(r"^\| (.+) \| `tests/(\S+)` \|$", text[text.index("## Safeguards switched off") :], re.MULTILINE)
+    assert documented == [(m.name, m.test) for m in MUTATIONS]
