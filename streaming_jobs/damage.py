@@ -154,7 +154,10 @@ def _of_bronze(contract: Contract, settings: Settings) -> Iterator[Damage]:
 
 def _foreign(contract: Contract, settings: Settings, version: int) -> str | None:
     """The operation of a commit to Bronze that changed rows and is not ours."""
-    actions = checkpoints.actions(settings.table(contract.bronze_table), version)
+    try:
+        actions = checkpoints.actions(settings.table(contract.bronze_table), version)
+    except (OSError, ValueError):
+        return None  # cleaned away since: a damaged one could not be opened
     ours = any(a.get("txn", {}).get("appId") == f"bronze:{contract.dataset}" for a in actions)
     if ours or not any(checkpoints.changes_rows(a[kind]) for a in actions for kind in ("add", "remove") if kind in a):
         return None

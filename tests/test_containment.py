@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
-from streaming_jobs import settings
 from streaming_jobs.__main__ import app
 from tests import oracle
-from tests.conftest import ORDERS, Home, call
+from tests.conftest import ORDERS, Home
 
 HOSTILE = (
     "'); DROP TABLE orders; --", "`id`", "back\\slash", "\\'", "{brace}", "%s %(x)s", "<script>alert(1)</script>", "\x1b[31mred",
@@ -91,16 +89,3 @@ def test_a_cell_appears_in_no_message_log_or_ledger(home: Home, spark: SparkSess
     log = Path(spark.conf.get("spark.local.dir") or "").parent / "spark.log"
     assert PERSON not in log.read_text("utf-8")
     assert PERSON in printed(home, "show", "silver/orders")
-
-
-def test_a_secret_of_the_environment_is_written_nowhere(bare_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret-4471")
-    (bare_home / "conf/orders.yaml").write_text(ORDERS + FAILING)
-    (bare_home / "data/raw/a.csv").write_text(f"id,state,at,amount\n1,{PERSON},2026-01-01,1.00\n")
-    done = call(bare_home, "run", "-v")
-    assert done.returncode == 2
-    for text in ("canary-secret-4471", PERSON):
-        assert text not in done.stdout + done.stderr
-        assert elsewhere(bare_home, text) == []
-    assert re.search(r"numbers: \[CAST_INVALID_INPUT\] on a row", done.stderr)
-    assert settings.load(bare_home).table("gold/by_state").exists()

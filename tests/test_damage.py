@@ -231,6 +231,7 @@ HEALED: dict[str, tuple[Damage, str | None]] = {
     "silver gone": (lambda h, _: shutil.rmtree(h.settings.table("silver/orders")), "data/silver/orders was lost: made again"),
     "quarantine gone": (lambda h, _: shutil.rmtree(h.settings.table("quarantine/orders")), "data/quarantine/orders was lost: made again"),
     "gold gone": (lambda h, _: shutil.rmtree(h.settings.table("gold/by_state")), None),
+    "older marks": (lambda h, o: put_back(h, o, "checkpoints/marks"), None),
     "marks gone": (lambda h, _: shutil.rmtree(h.path / "checkpoints/marks"), None),
     "run ledger gone": (lambda h, _: shutil.rmtree(h.settings.table("ledger/runs")), None),
     "everything older": (lambda h, o: put_back(h, o, *TABLES, "checkpoints"), None),

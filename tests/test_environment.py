@@ -18,6 +18,7 @@ from streaming_jobs import ledger, space
 from streaming_jobs.errors import UsageError
 from tests import oracle
 from tests.conftest import ORDERS, Home, forget_tables, home_at
+from tests.test_containment import elsewhere
 from tests.test_processes import deliver, gold_is_written, watching
 
 
@@ -113,11 +114,13 @@ def test_a_clock_that_was_set_back_changes_nothing(home: Home, monkeypatch: pyte
     assert_right(home)
 
 
-def test_the_bare_environment_of_a_scheduler_is_enough(bare_home: Path) -> None:
+def test_the_bare_environment_of_a_scheduler_is_enough_and_its_secrets_are_written_nowhere(bare_home: Path) -> None:
     """Like cron: no HOME, no locale, no terminal, umask 0, a relative home."""
-    (bare_home / "data/raw/a.csv").write_text("id,state,at,amount\n1,\u00f6ffen,2026-01-01,1.00\n")
-    environment = {"PATH": "/usr/bin:/bin"} | {name: os.environ[name] for name in ("JAVA_HOME",) if name in os.environ}
-    command = [sys.executable, "-m", "streaming_jobs", "--home", bare_home.name, "run"]
+    secret, person = "canary-secret-4471", "canary.person.7731"
+    (bare_home / "data/raw/a.csv").write_text(f"id,state,at,amount\n1,\u00f6ffen,2026-01-01,1.00\n{person},open,{person},1\n{person}\n")
+    environment = {"PATH": "/usr/bin:/bin", "AWS_SECRET_ACCESS_KEY": secret}
+    environment |= {name: os.environ[name] for name in ("JAVA_HOME",) if name in os.environ}
+    command = [sys.executable, "-m", "streaming_jobs", "--home", bare_home.name, "run", "-v"]
     done = subprocess.run(command, cwd=bare_home.parent, env=environment, capture_output=True, text=True, check=False, umask=0, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -126,6 +129,9 @@ def test_the_bare_environment_of_a_scheduler_is_enough(bare_home: Path) -> None:
     assert made
     assert [str(p) for p in made if p.stat().st_mode & 0o077] == []
     assert oracle.differences(bare_home / "data", bare_home / "data/raw", oracle.parse(ORDERS), oracle.ORDERS_LOGIC) == []
+    for text in (secret, person):
+        assert text not in done.stdout
+        assert elsewhere(bare_home, text) == []
 
 
 @pytest.mark.deep

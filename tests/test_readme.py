@@ -61,3 +61,24 @@ def test_every_link_and_named_test_of_the_readme_exists() -> None:
     named = re.findall(r"`(test_\w+)`", text)
     assert named
     assert [name for name in named if f"def {name}(" not in tests] == []
+
+
+def test_every_link_and_named_test_of_the_docs_exists() -> None:
+    tests = "".join(p.read_text("utf-8") for p in (ROOT / "tests").glob("*.py"))
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        text = page.read_text("utf-8")
+        links = [link.partition("#") for link in re.findall(r"\]\(([^)]+)\)", text)]
+        assert [name for name, _, _ in links if name and not (page.parent / name).exists()] == [], page.name
+        for name, _, anchor in links:
+            if anchor:
+                assert anchor in anchors(page.parent / name if name else page), (page.name, name, anchor)
+        named = {name for quoted in re.findall(r"`([^`\n]*)`", text) for name in re.findall(r"::(test_\w+)", quoted)}
+        assert sorted(name for name in named if f"def {name}(" not in tests) == [], page.name
+        files = {name for quoted in re.findall(r"`([^`\n]*)`", text) for name in re.findall(r"\b(test_\w+\.py)", quoted)}
+        assert sorted(name for name in files if not (ROOT / "tests" / name).exists()) == [], page.name
+
+
+def anchors(page: Path) -> set[str]:
+    """Of its headings, as they are linked to."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
