@@ -30,8 +30,9 @@ _SMALL = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
-# Memory stays what the work needs: the parallel collector fills the heap before it looks at what is old.
-_LASTING = "-XX:+UseSerialGC -XX:MaxNewSize=256m"
+# Memory stays what the work needs: the parallel collector fills the heap before it looks at what is old, and by default a heap
+# grows as soon as 40 % of it are in use after a look.
+_LASTING = "-XX:+UseSerialGC -XX:MaxNewSize=256m -XX:MinHeapFreeRatio=20 -XX:MaxHeapFreeRatio=40"
 _BATCH = "-XX:+UseParallelGC"
 _MUCH = {
     "spark.sql.adaptive.enabled": "true",

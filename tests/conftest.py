@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -151,6 +152,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     home = tmp_path_factory.mktemp("session")
     (home / "checkpoints").mkdir()
     active = session.start(settings.load(home), conf_over=FAST)
+    gc.collect()
+    gc.freeze()
     yield active
     active.stop()
 
@@ -188,6 +191,8 @@ def forget_tables(spark: SparkSession) -> None:
     """Drop what Delta remembers of tables for an hour: those of all tests together fill the heap."""
     assert spark._jvm is not None
     spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
+    # Frames refer to themselves, and each keeps its plan in the JVM.
+    gc.collect()
 
 
 @pytest.fixture
