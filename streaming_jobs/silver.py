@@ -64,7 +64,8 @@ def _follow(spark: SparkSession, contract: Contract, run: Run, *, anew: bool, gu
         return
     checkpoint = settings.checkpoint("silver", contract.dataset)
     held = [settings.table(name) for name in (contract.silver_table, contract.quarantine_table)]
-    lost = _lost(checkpoint, contract, settings)
+    gone = checkpoints.feed_is_gone(checkpoint, bronze)
+    lost = f"data/{contract.bronze_table}/{gone} was cleaned away before it was read" if gone else _lost(checkpoint, contract, settings)
     if lost or checkpoints.is_of_another(checkpoint, bronze):
         # Before they are created: a table that was lost lacks what the stream has passed.
         checkpoints.discard(checkpoint)
@@ -73,6 +74,8 @@ def _follow(spark: SparkSession, contract: Contract, run: Run, *, anew: bool, gu
     # A stream that starts over begins with Bronze as it is and cannot say what went away before.
     if anew or (checkpoints.is_new(checkpoint) and not all(tables.read(spark, table).isEmpty() for table in held)):
         lost = lost or (None if anew else f"checkpoints/silver/{contract.dataset} was lost")
+        if gone:
+            tables.commit_nothing(bronze)  # the changes of the newest version may be what is gone
         since = tables.version(bronze)
         recompute(spark, contract, run, since, guarded=guarded)
         hit("silver.recomputed")
@@ -89,14 +92,13 @@ def _follow(spark: SparkSession, contract: Contract, run: Run, *, anew: bool, gu
 
 
 def _lost(checkpoint: Path, contract: Contract, settings: Settings) -> str | None:
-    """Of a stream that has begun: what it needs and cannot have, because it was lost or cleaned away."""
+    """Of a stream that has begun: the table it writes that was lost."""
     if checkpoints.is_new(checkpoint):
         return None
     for name in (contract.silver_table, contract.quarantine_table):
         if not tables.exists(settings.table(name)):
             return f"data/{name} was lost"
-    gone = checkpoints.feed_is_gone(checkpoint, settings.table(contract.bronze_table))
-    return f"data/{contract.bronze_table}/{gone} was cleaned away before it was read" if gone else None
+    return None
 
 
 def create(spark: SparkSession, contract: Contract, run: Run) -> None:

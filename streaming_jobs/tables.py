@@ -80,6 +80,11 @@ def add_columns(spark: SparkSession, table: Path, columns: Sequence[tuple[str, s
         spark.sql(f"ALTER TABLE delta.{quoted(str(table))} ADD COLUMNS ({', '.join(new)})")
 
 
+def commit_nothing(table: Path) -> None:
+    """Make a version without changes, so that a stream can begin behind all changes there are."""
+    DeltaTable(str(table)).alter.set_table_properties({"streaming_jobs.changes_gone_until": str(version(table))}, raise_if_not_exists=False)
+
+
 def exists(table: Path) -> bool:
     return snapshots.newest(table) is not None
 

@@ -64,7 +64,7 @@ MUTATIONS = (
         "test_damage.py::test_damage_is_seen_and_named_in_one_line_before_anything_is_read",
     ),
     Mutation(
-        "a feed that was cleaned away", "silver.py", "before it was read\" if gone else None", "before it was read\" if False else None",
+        "a feed that was cleaned away", "silver.py", "if gone else _lost(", "if None else _lost(",
         "test_damage.py::test_changes_that_were_cleaned_away_before_they_were_read_are_not_passed_over",
     ),
     Mutation(

@@ -196,7 +196,7 @@ def test_b10_under_append_a_file_that_turns_unreadable_while_it_is_read_again_ke
 
     def disturb(name: str) -> None:
         hits.append(name)
-        if hits == ["bronze.intended"]:  # another modification time than the probe's: the hash is left open
+        if name == "bronze.intended" and hits.count(name) == 1:  # another modification time than the probe's: the hash is left open
             os.utime(home.raw / "a.csv.gz", (1_767_600_001, 1_767_600_001))
         elif name == "bronze.intended":
             (home.raw / "a.csv.gz").write_bytes(whole[:-3000])

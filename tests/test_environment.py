@@ -66,7 +66,7 @@ def assert_one_line(home: Home) -> None:
     assert all("\n" not in line and len(line) < 600 for line in lines), lines
 
 
-@pytest.mark.parametrize("leaving", [20 << 10, 90 << 10, 200 << 10])
+@pytest.mark.parametrize("leaving", [90 << 10, *(pytest.param(kib << 10, marks=pytest.mark.deep) for kib in (20, 50, 140, 200, 300))])
 def test_a_disk_that_fills_up_during_a_run_loses_and_doubles_nothing(
     small_home: Home, disk: Path, leaving: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,7 +132,6 @@ CHANGES: dict[str, tuple[Change, str, str]] = {
     "a typed column new in the contract": (new_silver_column, "silver", "silver/orders lacks columns of its contract"),
     "a planned batch without an end": (lambda h: newest(h, "silver", "commits").unlink(), "silver", "behind bronze/orders"),
     "a lost checkpoint": (lambda h: shutil.rmtree(h.path / "checkpoints/silver/orders"), "silver", "behind bronze/orders"),
-    "an offset that is cut": (lambda h: newest(h, "silver", "offsets").write_text("v1\n{"), "silver", "behind bronze/orders"),
     "an offset of another table": (lambda h: edit(h, "silver", reservoirId="other"), "silver", "behind bronze/orders"),
     "an offset of an older version": (lambda h: edit(h, "gold", reservoirVersion=1, index=-1), "gold", "behind silver/orders"),
     "a Gold definition changed": (

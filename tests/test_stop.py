@@ -12,8 +12,11 @@ from streaming_jobs.errors import Stopped
 from streaming_jobs.stop import Stop
 from tests.conftest import ROOT
 
+# SIGHUP as it is by default, whatever ignores it around the tests.
 WORKS_ON = """
-import sys
+import signal, sys
+if {default_hup}:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from streaming_jobs.stop import Stop
 stop = Stop(seconds={seconds})
 stop.listen()
@@ -28,7 +31,7 @@ print("finished", flush=True)
 
 def working(seconds: float) -> subprocess.Popen[str]:
     """A process with a batch in hand that takes until its standard input ends, told to stop by whoever called."""
-    return started(WORKS_ON.format(seconds=seconds))
+    return started(WORKS_ON.format(seconds=seconds, default_hup=True))
 
 
 def started(code: str) -> subprocess.Popen[str]:
@@ -71,7 +74,7 @@ def test_work_that_takes_longer_than_the_limit_is_ended_with_the_code_of_the_sig
 
 
 def test_a_hang_up_that_was_ignored_stays_ignored() -> None:
-    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + WORKS_ON.format(seconds=60)
+    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + WORKS_ON.format(seconds=60, default_hup=False)
     process = started(code)
     process.send_signal(signal.SIGHUP)
     flagged(process, signal.SIGTERM)
