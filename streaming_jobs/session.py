@@ -32,7 +32,10 @@ _SMALL = {
 }
 # Memory stays what the work needs: the parallel collector fills the heap before it looks at what is old, and by default a heap
 # grows as soon as 40 % of it are in use after a look.
-_LASTING = "-XX:+UseSerialGC -XX:MaxNewSize=256m -XX:MinHeapFreeRatio=20 -XX:MaxHeapFreeRatio=40"
+_LASTING = (
+    "-XX:+UseSerialGC -XX:MaxNewSize=256m -XX:MinHeapFreeRatio=20 -XX:MaxHeapFreeRatio=40 "
+    "-XX:+IgnoreUnrecognizedVMOptions -XX:TrimNativeHeapInterval=60000"
+)
 _BATCH = "-XX:+UseParallelGC"
 _MUCH = {
     "spark.sql.adaptive.enabled": "true",
