@@ -294,7 +294,7 @@ DATA_FILES = {"bronze/orders": BRONZE_FORCED, "silver/orders": SILVER, "quaranti
 def test_missing_data_files_are_named_when_a_run_comes_upon_them_and_by_doctor(home: Home, table: str) -> None:
     for file in home.settings.table(table).glob("*.parquet"):
         file.unlink()
-    home.land("mon.csv", *MONDAY, at=1_767_850_000)
+    home.land("mon.csv", *MONDAY_CORRECTED, "9,open,2026-01-05,9.00", "bad again,open,never,9.00", at=1_767_850_000)
     outcome = home.run()
     assert outcome.exit_code == 4
     (line,) = [str(failure) for _, _, failure in outcome.failures]
