@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from streaming_jobs import ledger, pending
+from streaming_jobs import apps, ledger
 from streaming_jobs.contract import Contract, Redelivery
 from streaming_jobs.errors import DamagedState
 from streaming_jobs.settings import Settings
@@ -16,7 +17,7 @@ def require(contract: Contract, settings: Settings, *, forced: bool = False) -> 
     Raises DamagedState when one lacks what the other has; forced: only when files would be read twice.
     """
     dataset = contract.dataset
-    stored = ledger.transaction_version(settings.table(contract.bronze_table), pending.bronze_app(dataset))
+    stored = ledger.transaction_version(settings.table(contract.bronze_table), apps.bronze(dataset))
     known = ledger.known(settings, dataset)
     loaded = known.last_loaded_id
     if stored > known.last_ingest_id:
@@ -33,12 +34,32 @@ def require(contract: Contract, settings: Settings, *, forced: bool = False) -> 
     return stored
 
 
-def rows_per_file(contract: Contract, settings: Settings) -> Mapping[str, tuple[int, int]]:
-    """Rows and malformed rows that Bronze holds of each file; under `append` of its newest delivery, which the ledger counts."""
+@dataclass(frozen=True)
+class Held:
+    """What Bronze holds of a file. oldest, newest: modification times that its rows carry, milliseconds since 1970."""
+
+    rows: int
+    malformed: int
+    oldest: int
+    newest: int
+
+
+_HELD = """
+SELECT _file, count(*) AS rows, count(_malformed) AS malformed,
+       CAST(arrow_cast(min(_file_modified_at), 'Timestamp(Millisecond, None)') AS BIGINT) AS oldest,
+       CAST(arrow_cast(max(_file_modified_at), 'Timestamp(Millisecond, None)') AS BIGINT) AS newest
+FROM (SELECT *, max(_ingest_id) OVER (PARTITION BY _file) AS _newest FROM bronze) AS held
+WHERE {counted} GROUP BY _file ORDER BY _file
+"""
+
+
+def held(contract: Contract, settings: Settings) -> Mapping[str, Held]:
+    """What Bronze holds of each file; under `append` of its newest delivery, which the ledger counts."""
     counted = "_ingest_id = _newest" if contract.bronze.on_redelivery is Redelivery.APPEND else "true"
-    sql = (
-        "SELECT _file, count(*) AS rows, count(_malformed) AS malformed FROM (SELECT _file, _malformed, _ingest_id, "
-        f"max(_ingest_id) OVER (PARTITION BY _file) AS _newest FROM bronze) AS held WHERE {counted} GROUP BY _file"
-    )
-    found = ledger.query({"bronze": settings.table(contract.bronze_table)}, sql)
-    return {row["_file"]: (row["rows"], row["malformed"]) for row in found}
+    found = ledger.query({"bronze": settings.table(contract.bronze_table)}, _HELD.format(counted=counted))
+    return {row["_file"]: Held(row["rows"], row["malformed"], row["oldest"], row["newest"]) for row in found}
+
+
+def rows_per_file(contract: Contract, settings: Settings) -> Mapping[str, tuple[int, int]]:
+    """Rows and malformed rows that Bronze holds of each file, as `held`."""
+    return {path: (of.rows, of.malformed) for path, of in held(contract, settings).items()}

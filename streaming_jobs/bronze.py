@@ -24,6 +24,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from streaming_jobs import (
     agreement,
+    apps,
     archive,
     checkpoints,
     damage,
@@ -155,7 +156,7 @@ def _give_up(ingest: _Ingest) -> None:
             count, malformed = held.get(path, (0, 0))
             lost = replace(state.loaded, status=Status.REPEAT, reason="the Bronze table was lost", sha256=None)
             rows.append(replace(lost, rows=count, malformed_rows=malformed, ingest_id=new_id, decided_at=ledger.now()))
-    ledger.append_files(ingest.run.settings, rows, (f"files:{ingest.contract.dataset}:decision", new_id))
+    ledger.append_files(ingest.run.settings, rows, (apps.files(ingest.contract.dataset, "decision"), new_id))
     hit("bronze.given_up")
     _note(ingest, rows)
 
@@ -257,7 +258,7 @@ def _archive(ingest: _Ingest) -> None:
     new_id = ingest.next_id()
     held = [ingest.states[e.path].last for e in movable]
     rows = [replace(row, reason=ledger.ARCHIVED, ingest_id=new_id, decided_at=ledger.now()) for row in held]
-    ledger.append_files(ingest.run.settings, rows, (f"files:{ingest.contract.dataset}:decision", new_id))
+    ledger.append_files(ingest.run.settings, rows, (apps.files(ingest.contract.dataset, "decision"), new_id))
     hit("bronze.archived")
     for entry in movable:
         archive.put_away(ingest.folder, entry, ingest.contract.dataset, new_id, ingest.run.settings)
@@ -334,10 +335,10 @@ def _load(
     contract, run = ingest.contract, ingest.run
     table, new_id = run.settings.table(contract.bronze_table), ingest.next_id()
     intents = [_facts_row(ingest, new_id, f, Status.READING, None) for f in files]
-    ledger.append_files(run.settings, intents, (f"files:{contract.dataset}:intent", new_id))
+    ledger.append_files(run.settings, intents, (apps.files(contract.dataset, "intent"), new_id))
     hit("bronze.intended")
     clock.lap("ledger")
-    txn = Txn(pending.bronze_app(contract.dataset), new_id)
+    txn = Txn(apps.bronze(contract.dataset), new_id)
     try:
         rows = reading.read(spark, contract, ingest.folder, files, new_id)
         if in_place:
@@ -429,11 +430,11 @@ def _confirm(
     before = [state.loaded for i in intents if (state := states.get(i.path)) and _gives_way(contract, state)]
     new_id = intents[0].ingest_id
     record(
-        run, clock, layer="bronze", dataset=contract.dataset, txn=(f"runs:bronze:{contract.dataset}", new_id), batch_id=batch_id,
+        run, clock, layer="bronze", dataset=contract.dataset, txn=(apps.runs("bronze", contract.dataset), new_id), batch_id=batch_id,
         files=len(decided), rows_in=total, accepted=total, deleted=sum(row.rows or 0 for row in before if row), table_version=version,
     )  # fmt: skip
     hit("bronze.balanced")
-    ledger.append_files(run.settings, decided, (f"files:{contract.dataset}:decision", new_id))
+    ledger.append_files(run.settings, decided, (apps.files(contract.dataset, "decision"), new_id))
     hit("bronze.confirmed")
     return decided
 
@@ -455,7 +456,7 @@ def _decide_rows(run: Run, contract: Contract, rows: list[FileRow]) -> None:
     """Write decisions that no Bronze commit belongs to, and say those that need a look."""
     if not rows:
         return
-    ledger.append_files(run.settings, rows, (f"files:{contract.dataset}:decision", rows[0].ingest_id))
+    ledger.append_files(run.settings, rows, (apps.files(contract.dataset, "decision"), rows[0].ingest_id))
     hit("bronze.decided")
     for row in rows:
         run.notify(row)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -63,7 +64,7 @@ def flaw(checkpoint: Path) -> str | None:
     offsets, commits = _numbers(checkpoint / "offsets"), _numbers(checkpoint / "commits")
     if not offsets and not commits:
         return None
-    if not _is_json(checkpoint / "metadata", "id"):
+    if query_id(checkpoint) is None:
         return "metadata is missing or damaged"
     for log, numbers in (("offsets", offsets), ("commits", commits)):
         if gap := _gap(numbers):
@@ -91,15 +92,20 @@ def _flaw_of_source(checkpoint: Path, batch: int) -> str | None:
     return next((f"sources/0/{name} is missing or cut off" for name in names if not _is_whole(log / name)), None)
 
 
+def query_id(checkpoint: Path) -> str | None:
+    """The id of the stream's query; None: there is none, or it cannot be read."""
+    try:
+        return str(json.loads((checkpoint / "metadata").read_text("utf-8"))["id"])
+    except _UNREADABLE:
+        return None
+
+
 def is_ahead(checkpoint: Path, table: Path) -> int | None:
     """The version that a stream has read of a table which has not come so far, because it was set back; None: it was not."""
-    newest = _newest(checkpoint / "offsets")
     try:
-        if newest is None:
-            return None
-        offset, source = _offset(checkpoint, newest), snapshots.existing(table)
-        read = int(offset["reservoirVersion"]) - (offset["index"] < 0)
-        return read if _is_of(offset, source) and read > source.version() else None
+        offset = _offset_in(checkpoint, table)
+        read = -1 if offset is None else int(offset["reservoirVersion"]) - (offset["index"] < 0)
+        return read if read > snapshots.existing(table).version() else None
     except _UNREADABLE:
         return None
 
@@ -107,32 +113,25 @@ def is_ahead(checkpoint: Path, table: Path) -> int | None:
 def is_set_back(checkpoint: Path, apps: Sequence[str], holders: Sequence[Path]) -> int | None:
     """The batch that tables have and the checkpoint does not know, because an older copy of it was restored; None: there is none.
 
-    apps: application ids as the layer writes them, with `{query}` for the id of the query. Its next batch would carry a number
-    that the tables have already, and be skipped without a word.
+    apps: the application ids of the layer under this query. Its next batch would carry a number that the tables have already, and
+    be skipped without a word.
     """
     newest = _newest(checkpoint / "offsets")
     if newest is None:
         return None
-    try:
-        query = json.loads((checkpoint / "metadata").read_text("utf-8"))["id"]
-    except _UNREADABLE:
-        return None
     opened = [found for table in holders if (found := snapshots.newest(table))]
-    known = [found.transaction_version(app.format(query=query)) for found in opened for app in apps]
+    known = [found.transaction_version(app) for found in opened for app in apps]
     highest = max((version for version in known if version is not None), default=-1)
     return highest if highest > newest else None
 
 
 def feed_is_gone(checkpoint: Path, table: Path) -> str | None:
     """What a stream over the change feed would still have to read and cannot, because it was cleaned away; None: it is all there."""
-    newest = _newest(checkpoint / "offsets")
     try:
-        if newest is None:
+        offset = _offset_in(checkpoint, table)
+        if offset is None or offset["isStartingVersion"]:
             return None
-        offset, source = _offset(checkpoint, newest), snapshots.existing(table)
-        if not _is_of(offset, source) or offset["isStartingVersion"]:
-            return None
-        for version in range(int(offset["reservoirVersion"]), source.version() + 1):
+        for version in range(int(offset["reservoirVersion"]), snapshots.existing(table).version() + 1):
             commit = _commit(table, version)
             if not commit.exists():
                 return f"_delta_log/{commit.name}"
@@ -214,17 +213,22 @@ def _gap(numbers: Sequence[int]) -> int | None:
 
 
 def _is_whole(file: Path) -> bool:
-    """True for a file of Spark's logs: a line with its version, then JSON on every line."""
+    """True for a file of Spark's logs: a line with its version, then JSON on every line.
+
+    Each is read once: they are never written again, and the log of a source may have a line for every file there ever was.
+    """
+    try:
+        info = file.stat()
+    except OSError:
+        return False
+    return _reads_whole(file, info.st_mtime_ns, info.st_size, info.st_ino)
+
+
+@lru_cache(maxsize=256)
+def _reads_whole(file: Path, *_stamp: int) -> bool:
     try:
         version, *lines = file.read_text("utf-8").splitlines()
         return version.startswith("v") and all(isinstance(json.loads(line), dict) for line in lines)
-    except _UNREADABLE:
-        return False
-
-
-def _is_json(file: Path, key: str) -> bool:
-    try:
-        return key in json.loads(file.read_text("utf-8"))
     except _UNREADABLE:
         return False
 
@@ -233,6 +237,13 @@ def _offset(checkpoint: Path, batch: int) -> dict[str, Any]:
     """The source's offset of a planned micro-batch. Raises one of _UNREADABLE when it is not as expected."""
     found: dict[str, Any] = json.loads((checkpoint / "offsets" / str(batch)).read_text("utf-8").splitlines()[-1])
     return found
+
+
+def _offset_in(checkpoint: Path, table: Path) -> dict[str, Any] | None:
+    """The newest offset of a stream over this very table; None: there is none, or it is of another. Raises as `_offset`."""
+    newest = _newest(checkpoint / "offsets")
+    offset = None if newest is None else _offset(checkpoint, newest)
+    return offset if offset and _is_of(offset, snapshots.existing(table)) else None
 
 
 def _is_of(offset: dict[str, Any], source: DeltaTable) -> bool:

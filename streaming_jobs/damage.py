@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from streaming_jobs import checkpoints, ledger, marks, snapshots
+from streaming_jobs import apps, checkpoints, ledger, marks, snapshots
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import DamagedState, Failure, Unexpected
 from streaming_jobs.run import Healed, Run
@@ -158,23 +158,27 @@ def _foreign(contract: Contract, settings: Settings, version: int) -> str | None
         actions = checkpoints.actions(settings.table(contract.bronze_table), version)
     except (OSError, ValueError):
         return None  # cleaned away since: a damaged one could not be opened
-    ours = any(a.get("txn", {}).get("appId") == f"bronze:{contract.dataset}" for a in actions)
+    ours = any(a.get("txn", {}).get("appId") == apps.bronze(contract.dataset) for a in actions)
     if ours or not any(checkpoints.changes_rows(a[kind]) for a in actions for kind in ("add", "remove") if kind in a):
         return None
     return str(next((a["commitInfo"].get("operation") for a in actions if "commitInfo" in a), None) or "unknown")
 
 
 def _of_silver(contract: Contract, settings: Settings) -> Iterator[Damage]:
-    dataset = contract.dataset
-    apps = [f"silver:{dataset}:{write}:{{query}}" for write in ("quarantine", "merge")]
-    yield from _of_stream("silver", contract, contract.bronze_table, apps, settings)
+    def writes(query: str) -> list[str]:
+        return [apps.silver(contract.dataset, write, query) for write in ("quarantine", "merge")]
+
+    yield from _of_stream("silver", contract, contract.bronze_table, writes, settings)
 
 
 def _of_gold(contract: Contract, settings: Settings) -> Iterator[Damage]:
-    yield from _of_stream("gold", contract, contract.silver_table, [f"gold:{g.name}:{{query}}" for g in contract.gold], settings)
+    def writes(query: str) -> list[str]:
+        return [apps.gold(g.name, query) for g in contract.gold]
+
+    yield from _of_stream("gold", contract, contract.silver_table, writes, settings)
 
 
-def _of_stream(layer: str, contract: Contract, source: str, apps: list[str], settings: Settings) -> Iterator[Damage]:
+def _of_stream(layer: str, contract: Contract, source: str, writes: Callable[[str], list[str]], settings: Settings) -> Iterator[Damage]:
     checkpoint, above = settings.checkpoint(layer, contract.dataset), settings.table(source)
     place, command = f"checkpoints/{layer}/{contract.dataset}", repair(layer, contract.dataset)
     if flaw := checkpoints.flaw(checkpoint):
@@ -186,7 +190,8 @@ def _of_stream(layer: str, contract: Contract, source: str, apps: list[str], set
         held = snapshots.existing(above).version()
         yield Damage(place, f"has read version {read} of data/{source}, which is at {held}: an older copy of it was restored", command)
     written = [settings.table(name) for name in (*marks.tables(layer, contract), ledger.RUNS)]
-    batch = checkpoints.is_set_back(checkpoint, [*apps, f"runs:{layer}:{contract.dataset}:{{query}}"], written)
+    query = checkpoints.query_id(checkpoint) or ""
+    batch = checkpoints.is_set_back(checkpoint, [*writes(query), apps.runs(layer, contract.dataset, query)], written)
     if batch is not None:
         yield Damage(place, f"does not know batch {batch}, which the tables have: an older copy of it was restored", command)
 

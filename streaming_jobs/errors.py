@@ -37,11 +37,16 @@ class Unexpected(Failure):
         self.__cause__ = error
 
 
+def is_of_data(error: Exception) -> bool:
+    """True for an error of Spark about a value, SQLSTATE class 22: overflow, division by zero, a cast that fails."""
+    state = getattr(error, "getSqlState", None)  # Spark is not imported where errors are
+    return state is not None and str(state() or "").startswith("22")
+
+
 def _line(error: Exception) -> str:
-    """The first line of its message; of Spark's errors about data (SQLSTATE class 22) only the kind: the message holds the value."""
-    state, condition = (getattr(error, name, lambda: None) for name in ("getSqlState", "getCondition"))
-    if str(state() or "").startswith("22"):
-        return f"[{condition()}]"
+    """The first line of its message; of an error about a value only the kind, because the message holds the value."""
+    if is_of_data(error):
+        return f"[{error.getCondition()}]"  # type: ignore[attr-defined]
     return next((text for text in str(error).splitlines() if text.strip()), "no message")
 
 

@@ -19,9 +19,9 @@ from pyspark.errors import PySparkException, QueryContextType
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import checkpoints, damage, definition, small, sqltext, streams, tables
+from streaming_jobs import apps, checkpoints, damage, definition, small, sqltext, streams, tables
 from streaming_jobs.contract import Contract, Gold, GoldColumn
-from streaming_jobs.errors import UsageError
+from streaming_jobs.errors import UsageError, is_of_data
 from streaming_jobs.failpoints import hit
 from streaming_jobs.run import Clock, Healed, Run, record, require_rows
 from streaming_jobs.settings import Settings
@@ -115,7 +115,7 @@ def apply_changes(contract: Contract, run: Run, failed: _Failed) -> streams.Batc
         failed.clear()  # what failed before is not built, and so is computed whole here
 
         def bring(gold: Gold) -> int:
-            txn = Txn(f"gold:{gold.name}:{query}", batch_id)
+            txn = Txn(apps.gold(gold.name, query), batch_id)
             return _alone(batch.sparkSession, gold, touched.get(gold.name), contract, run, txn, failed)
 
         gone = 0
@@ -129,7 +129,7 @@ def apply_changes(contract: Contract, run: Run, failed: _Failed) -> streams.Batc
                 gone += bring(gold)
                 hit("gold.replaced")
         clock.lap("recompute")
-        _record(run, clock, contract, (f"runs:gold:{contract.dataset}:{query}", batch_id), batch_id, rows, gone)
+        _record(run, clock, contract, (apps.runs("gold", contract.dataset, query), batch_id), batch_id, rows, gone)
         hit("gold.recorded")
 
     return apply
@@ -161,16 +161,11 @@ def _alone(spark: SparkSession, gold: Gold, units: pa.Table | None, contract: Co
             return _bring_up_to_date(spark, gold, units, contract, run, txn)
         failed[gold.name] = f"its source {gold.source} is not up to date."
     except PySparkException as error:
-        if not _is_of_data(error):
+        if not is_of_data(error):
             raise
         failed[gold.name] = _reason(error)
     definition.forget(run.settings.table(gold.path))
     return 0
-
-
-def _is_of_data(error: PySparkException) -> bool:
-    """True for SQLSTATE class 22: overflow, division by zero, a cast that fails."""
-    return (error.getSqlState() or "").startswith("22")
 
 
 def _reason(error: PySparkException) -> str:
@@ -189,7 +184,7 @@ def _build(spark: SparkSession, contract: Contract, run: Run, failed: _Failed, *
         clock, before = Clock(), tables.version(table)
         gone = _alone(spark, gold, None, contract, run, None, failed)
         if tables.version(table) > before and gold.name not in failed:
-            _record(run, clock, contract, (f"runs:gold:{contract.dataset}:{gold.name}:{run.run_id}", 0), None, 0, gone)
+            _record(run, clock, contract, (apps.runs("gold", contract.dataset, gold.name, run.run_id), 0), None, 0, gone)
 
 
 def _is_built(gold: Gold, contract: Contract, run: Run) -> bool:
@@ -301,7 +296,7 @@ def _named(groups: DataFrame) -> pa.Table | None:
     try:
         return groups.limit(MAX_UNITS + 1).toArrow()
     except PySparkException as error:
-        if not _is_of_data(error):
+        if not is_of_data(error):
             raise
         return None
 

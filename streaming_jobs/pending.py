@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from streaming_jobs import archive, checkpoints, damage, definition, landing, ledger, meaning, snapshots
+from streaming_jobs import apps, archive, checkpoints, damage, definition, landing, ledger, meaning, snapshots
 from streaming_jobs.contract import Contract
 from streaming_jobs.landing import Comparison
 from streaming_jobs.settings import Settings
@@ -33,7 +33,7 @@ def of_bronze(contract: Contract, settings: Settings) -> Pending:
     damage.require_none("bronze", contract, settings)
     dataset, table = contract.dataset, settings.table(contract.bronze_table)
     entries = landing.list_folder(settings.landing(contract.landing.folder))
-    known, stored = ledger.known(settings, dataset), ledger.transaction_version(table, bronze_app(dataset))
+    known, stored = ledger.known(settings, dataset), ledger.transaction_version(table, apps.bronze(dataset))
     found = landing.compare(entries, known.states, contract.landing, changed_at(contract))
     counts = {"new": found.new, "changed": found.changed, "refused": found.refused, "missing": found.missing}
     reasons = [f"{len(names)} {what}" for what, names in counts.items() if names]
@@ -47,11 +47,6 @@ def of_bronze(contract: Contract, settings: Settings) -> Pending:
         reasons.append("the ledger is ahead of the table")
     reasons += _new_columns(settings, contract.bronze_table, [c.name for c in contract.bronze.columns])
     return Pending("bronze", dataset, tuple(reasons), sum(e.size for e in found.candidates), found)
-
-
-def bronze_app(dataset: str) -> str:
-    """The application id of Bronze's commits; its version in the table is the last ingest that was committed."""
-    return f"bronze:{dataset}"
 
 
 def of_silver(contract: Contract, settings: Settings) -> Pending:

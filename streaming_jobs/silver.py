@@ -21,7 +21,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import checkpoints, damage, ledger, meaning, small, sqltext, streams, tables
+from streaming_jobs import apps, checkpoints, damage, ledger, meaning, small, sqltext, streams, tables
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import InputRefused
 from streaming_jobs.failpoints import hit
@@ -133,7 +133,7 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
 
         def txn(write: str) -> Txn:
             # With the query's id: a new checkpoint counts its batches from 0 again.
-            return Txn(f"silver:{contract.dataset}:{write}:{query}", batch_id)
+            return Txn(apps.silver(contract.dataset, write, query), batch_id)
 
         judged = _held(_judged(batch, contract))
         clock.lap("judge")
@@ -160,7 +160,7 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
         for rule, rows in came.warned.items():
             run.notify(Warned(contract.dataset, rule, rows))
         record(
-            run, clock, layer="silver", dataset=contract.dataset, txn=(f"runs:silver:{contract.dataset}:{query}", batch_id),
+            run, clock, layer="silver", dataset=contract.dataset, txn=(apps.runs("silver", contract.dataset, query), batch_id),
             batch_id=batch_id, rows_in=came.arrivals, accepted=tally.accepted, superseded=tally.superseded,
             quarantined=came.refused, deleted=tally.deleted, table_version=tables.version(run.settings.table(contract.silver_table)),
         )  # fmt: skip
@@ -194,7 +194,7 @@ def recompute(spark: SparkSession, contract: Contract, run: Run, version: int, *
     meaning.keep(contract, silver)
     hit("silver.meant")
     record(
-        run, clock, layer="silver", dataset=contract.dataset, txn=(f"runs:silver:{contract.dataset}:rebuild:{run.run_id}", 0),
+        run, clock, layer="silver", dataset=contract.dataset, txn=(apps.runs("silver", contract.dataset, "rebuild", run.run_id), 0),
         batch_id=None, rows_in=rows, accepted=accepted, superseded=rows - accepted - refused, quarantined=refused,
         table_version=tables.version(silver),
     )  # fmt: skip
@@ -230,7 +230,7 @@ def replay(spark: SparkSession, contract: Contract, run: Run) -> None:
     try:
         seen = _measure(judged, contract)
         # Silver first: a row that is in both for a moment is decided again, one in neither would be lost.
-        tally = _write_silver(judged, None, seen, contract, run, Txn(f"silver:{contract.dataset}:replay:{run.run_id}", 0), clock)
+        tally = _write_silver(judged, None, seen, contract, run, Txn(apps.silver(contract.dataset, "replay", run.run_id), 0), clock)
         hit("silver.merged")
         now = {"reasons": F.col("_reasons"), "contract_version": F.lit(contract.version)}
         still = judged.where(_is_refused())
@@ -244,7 +244,7 @@ def replay(spark: SparkSession, contract: Contract, run: Run) -> None:
     hit("silver.meant")
     if seen.rows:
         record(
-            run, clock, layer="silver", dataset=contract.dataset, txn=(f"runs:silver:{contract.dataset}:replay:{run.run_id}", 0),
+            run, clock, layer="silver", dataset=contract.dataset, txn=(apps.runs("silver", contract.dataset, "replay", run.run_id), 0),
             batch_id=None, rows_in=seen.rows, accepted=tally.accepted, superseded=tally.superseded, quarantined=seen.refused,
             table_version=tables.version(silver),
         )  # fmt: skip

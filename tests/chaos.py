@@ -31,6 +31,7 @@ from streaming_jobs import failpoints
 from tests import oracle
 from tests.conftest import HEADER, ORDERS, ROOT
 from tests.oracle import ORDERS_LOGIC, BronzeRow
+from tests.test_processes import children, is_running
 
 # maxShrink 1: nothing is held back, so that the folder alone says what is to be read.
 CONTRACT = ORDERS.replace("bronze/orders\n", "bronze/orders\n    customProperties: [{property: maxShrink, value: 1}]\n")
@@ -259,22 +260,22 @@ def _one_process(home: Path, landing: Landing, dice: random.Random, tally: Tally
     victims = dice.choice(("Python", "JVM", "both"))
     delivers_at = dice.uniform(0, 12) if dice.random() < 0.5 else None
     found, process = landing.present(), _start(home, command, point)
-    began, children = time.monotonic(), set[int]()
+    began, jvms = time.monotonic(), set[int]()
     struck = None
     while process.poll() is None:
-        children |= _children(process.pid)
+        jvms |= children(process.pid)
         now = time.monotonic() - began
         if delivers_at is not None and now > delivers_at:
             landing.deliver()
             delivers_at = None
         if struck is None and patience is not None and now > patience:
-            struck = victims if children else "Python"
-            for pid in children if struck == "JVM" else {process.pid, *children} if struck == "both" else {process.pid}:
+            struck = victims if jvms else "Python"
+            for pid in jvms if struck == "JVM" else {process.pid, *jvms} if struck == "both" else {process.pid}:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
     said = process.communicate()[1]
-    while any(_runs(pid) for pid in children):
+    while any(is_running(pid) for pid in jvms):
         time.sleep(0.02)  # the next command would find the locks held
     if struck or process.returncode == -signal.SIGKILL:
         tally.kills[point.split("=", 1)[0] if struck is None else f"{struck} at a random time"] += 1
@@ -290,20 +291,6 @@ def _start(home: Path, command: str, point: str = "") -> subprocess.Popen[str]:
     arguments = [sys.executable, "-m", "streaming_jobs", "--home", str(home), *command.split()]
     armed = {"STREAMING_JOBS_FAILPOINTS": point, "STREAMING_JOBS_DRIVER_MEMORY": "1g"}
     return subprocess.Popen(arguments, cwd=ROOT, env={**os.environ, **armed}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
-def _children(pid: int) -> set[int]:
-    try:
-        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-    except OSError:
-        return set()
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 # ---- In one process ----

@@ -54,9 +54,17 @@ def gold_is_written(process: subprocess.Popen[str]) -> None:
     assert any(line.startswith("gold orders batch=") for line in process.stdout)
 
 
+def children(pid: int) -> set[int]:
+    """Of a process that is gone: none."""
+    try:
+        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+    except OSError:
+        return set()
+
+
 def jvm_of(process: subprocess.Popen[str]) -> int:
     """The JVM is a child of Python; what a JVM itself starts for an instant (`bash`, `chmod`) is a child of that."""
-    [jvm] = [int(p) for p in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    [jvm] = children(process.pid)
     assert Path(f"/proc/{jvm}/exe").resolve().name == "java"
     return jvm
 

@@ -83,9 +83,9 @@ def _contracts(examined: Sequence[Examined]) -> Iterator[Finding]:
 
 
 def _ledger(settings: Settings) -> Iterator[Finding]:
-    for found in damage.of_ledger(settings):
-        yield _damaged(found)
-    if not any(damage.of_ledger(settings)):
+    unreadable = [*damage.of_ledger(settings)]
+    yield from map(_damaged, unreadable)
+    if not unreadable:
         newest = _newest_entry(settings)
         if newest and newest > ledger.now() + _AHEAD:
             what = f"has an entry of {newest:%Y-%m-%d %H:%M:%S} UTC, which is still to come: this machine's clock was set back"

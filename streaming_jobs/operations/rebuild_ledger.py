@@ -8,14 +8,13 @@ holds nothing of are lost: they are made again. So are the balances, where `ledg
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from streaming_jobs import damage, ledger, locks, pending, probe, snapshots
-from streaming_jobs.contract import Contract, Redelivery
+from streaming_jobs import agreement, apps, damage, ledger, locks, probe, snapshots
+from streaming_jobs.agreement import Held
+from streaming_jobs.contract import Contract
 from streaming_jobs.contract.load import examine_all
 from streaming_jobs.errors import DamagedState, UsageError
 from streaming_jobs.grid import Rows
@@ -24,16 +23,6 @@ from streaming_jobs.probe import Facts
 from streaming_jobs.settings import Settings
 
 COLUMNS = ("dataset", "files", "with their hash")
-
-
-@dataclass(frozen=True)
-class _Held:
-    """What Bronze holds of a file; under `append` of its newest delivery. read_at: modification times of its rows, milliseconds."""
-
-    rows: int
-    malformed: int
-    oldest: int
-    newest: int
 
 
 def rebuild(contracts: Sequence[Contract], settings: Settings) -> tuple[Rows, tuple[str, ...]]:
@@ -64,23 +53,25 @@ def _of_dataset(contract: Contract, settings: Settings) -> tuple[str, int, int] 
     table = settings.table(contract.bronze_table)
     if flaw := snapshots.flaw(table):
         raise DamagedState(f"data/{contract.bronze_table} {flaw}. Nothing was changed. {damage.repair('bronze', contract.dataset)}")
-    stored = ledger.transaction_version(table, pending.bronze_app(contract.dataset))
+    stored = ledger.transaction_version(table, apps.bronze(contract.dataset))
     known = ledger.known(settings, contract.dataset)
     if stored <= known.last_ingest_id:
         return None
     rows = [*_rows(contract, settings, stored + 1)]
-    ledger.append_files(settings, rows, (f"files:{contract.dataset}:decision", stored + 1))
+    ledger.append_files(settings, rows, (apps.files(contract.dataset, "decision"), stored + 1))
     return contract.dataset, len(rows), sum(row.sha256 != ledger.UNKNOWN for row in rows)
 
 
 def _rows(contract: Contract, settings: Settings, ingest_id: int) -> Iterator[FileRow]:
     """One row per file of Bronze, a repeat: it says what Bronze holds, without being an ingest that Bronze would have to know."""
     folder = settings.landing(contract.landing.folder)
-    held = dict(_held(contract, settings))
+    bronze = snapshots.newest(settings.table(contract.bronze_table))
+    if bronze is None:
+        return
+    held = agreement.held(contract, settings)
     there = [path for path in held if (folder / path).is_file()]
     probed = probe.probe_all(folder, there, contract.landing, contract.bronze.columns, settings.probe_threads)
     facts = {f.path: f for f in probed if isinstance(f, Facts) and _is_what_was_read(f, held[f.path], folder, contract)}
-    version = snapshots.existing(settings.table(contract.bronze_table)).version()
     for path, rows in held.items():
         found = facts.get(path)
         archived = (settings.table("archive") / contract.dataset / path).exists()
@@ -98,30 +89,11 @@ def _rows(contract: Contract, settings: Settings, ingest_id: int) -> Iterator[Fi
             found.delimiter if found else None,
             found.header if found else None,
             ingest_id,
-            version,
+            bronze.version(),
             ledger.now(),
         )
 
 
-def _is_what_was_read(found: Facts, held: _Held, folder: Path, contract: Contract) -> bool:
+def _is_what_was_read(found: Facts, held: Held, folder: Path, contract: Contract) -> bool:
     read_at = int(found.modified_at.timestamp() * 1000)
     return {held.oldest, held.newest} == {read_at} and probe.count_records(folder, found, contract.landing) == held.rows
-
-
-_HELD = """
-SELECT _file, count(*) AS rows, count(_malformed) AS malformed,
-       CAST(arrow_cast(min(_file_modified_at), 'Timestamp(Millisecond, None)') AS BIGINT) AS oldest,
-       CAST(arrow_cast(max(_file_modified_at), 'Timestamp(Millisecond, None)') AS BIGINT) AS newest
-FROM (SELECT *, max(_ingest_id) OVER (PARTITION BY _file) AS _newest FROM bronze) AS held
-WHERE {counted} GROUP BY _file ORDER BY _file
-"""
-
-
-def _held(contract: Contract, settings: Settings) -> Iterator[tuple[str, _Held]]:
-    table = settings.table(contract.bronze_table)
-    if snapshots.newest(table) is None:
-        return
-    counted = "_ingest_id = _newest" if contract.bronze.on_redelivery is Redelivery.APPEND else "true"
-    row: Mapping[str, Any]
-    for row in ledger.query({"bronze": table}, _HELD.format(counted=counted)):
-        yield row["_file"], _Held(row["rows"], row["malformed"], row["oldest"], row["newest"])
