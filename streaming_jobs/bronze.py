@@ -370,7 +370,11 @@ def _without_unreadable(spark: SparkSession, ingest: _Ingest, files: Sequence[Fa
     """Reject the files that Spark cannot read; returns the others."""
     unreadable = dict(reading.unreadable(spark, ingest.contract, ingest.folder, files))
     new_id = ingest.next_id()
-    refused = [Refusal(f.path, unreadable[f.path], f.size, f.modified_at, f.sha256) for f in files if f.path in unreadable]
+    refused = [
+        Refusal(f.path, unreadable[f.path] if (ingest.folder / f.path).exists() else ledger.VANISHED, f.size, f.modified_at, f.sha256)
+        for f in files
+        if f.path in unreadable
+    ]
     _decide(ingest, [_refused(ingest, new_id, refusal) for refusal in refused])
     return [f for f in files if f.path not in unreadable]
 
@@ -472,6 +476,9 @@ def _note(ingest: _Ingest, rows: Iterable[FileRow]) -> None:
 
 
 def _refused(ingest: _Ingest, new_id: int, refusal: Refusal) -> FileRow:
+    state = ingest.states.get(refusal.path)
+    if refusal.reason == ledger.VANISHED and state and state.loaded:
+        return _gone(ingest, new_id, refusal.path)
     return FileRow(
         ingest.contract.dataset, refusal.path, refusal.size, refusal.modified_at, refusal.sha256, Status.REJECTED, refusal.reason,
         None, None, None, None, None, new_id, None, ledger.now(),

@@ -32,6 +32,7 @@ NAMES = (
     "silver.merged",
     "silver.recorded",
     "silver.meant",
+    "silver.discarded",
     "silver.recomputed",
     "silver.joined",
     "gold.touched",

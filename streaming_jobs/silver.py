@@ -79,8 +79,6 @@ def _follow(spark: SparkSession, contract: Contract, run: Run, *, anew: bool, gu
         since = tables.version(bronze)
         recompute(spark, contract, run, since, guarded=guarded)
         hit("silver.recomputed")
-        # What the old stream still had before it is in the tables; it might not even be able to read it any more.
-        checkpoints.discard(checkpoint)
     if lost:
         run.notify(Healed("silver", contract.dataset, f"{lost}: made again from all of bronze"))
     silver = settings.table(contract.silver_table)
@@ -172,8 +170,8 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
 def recompute(spark: SparkSession, contract: Contract, run: Run, version: int, *, guarded: bool) -> None:
     """Silver and quarantine from all of Bronze at a version, each in one commit. Readers see the old table or the new one.
 
-    Raises InputRefused, and writes nothing, when more of Bronze than `maxQuarantinedShare` would be refused, or, guarded,
-    when Silver would lose more than a tenth of its rows.
+    Without a checkpoint afterwards: the stream has to begin with the changes after that version.
+    Raises InputRefused, and writes nothing, when more of Bronze than `maxQuarantinedShare` would be refused, or, guarded, when Silver would lose more than a tenth of its rows.
     """
     settings, clock = run.settings, Clock()
     silver, quarantine = settings.table(contract.silver_table), settings.table(contract.quarantine_table)
@@ -186,6 +184,10 @@ def recompute(spark: SparkSession, contract: Contract, run: Run, version: int, *
         _require_share(judged, refused, rows, contract)
     if guarded:
         require_rows(run, "silver", contract.dataset, contract.silver_table, tables.rows(silver), accepted)
+    # Before the first write: what came and went again inside of a batch is left out of it, so a stream that went on from where it
+    # was would leave in the tables what they hold of a later version. Without a checkpoint, the next run comes here again.
+    checkpoints.discard(settings.checkpoint("silver", contract.dataset))
+    hit("silver.discarded")
     winners, rejected = _both(judged, contract)
     tables.overwrite(rejected, quarantine)
     hit("silver.quarantined")
@@ -221,7 +223,7 @@ def replay(spark: SparkSession, contract: Contract, run: Run) -> None:
     if not tables.exists(silver) or not tables.exists(quarantine):
         return
     if not meaning.can_be_replayed(meaning.changed(contract, silver)) and meaning.require_same(contract, silver):
-        recompute(spark, contract, run, tables.version(settings.table(contract.bronze_table)), guarded=False)
+        _follow(spark, contract, run, anew=True, guarded=False)
         return
     create(spark, contract, run)
     held = tables.read(spark, quarantine)

@@ -78,9 +78,13 @@ class Landing:
         self.torn.clear()
 
     def ran(self, found: Mapping[str, Content]) -> None:
-        """A run came to its end that found these contents: of a path that could be read, nothing before them is in Bronze."""
+        """A run came to its end that found these contents: of a path that could be read, nothing before them is in Bronze.
+
+        What was touched while it ran it may have left to the next one.
+        """
+        present = self.present()
         for path, content in found.items():
-            if self._rows(path, content) is not None:
+            if present.get(path) == content and self._rows(path, content) is not None:
                 self.history[path] = self.history[path][self.history[path].index(content) :]
 
     def present(self) -> dict[str, Content]:

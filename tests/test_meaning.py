@@ -160,6 +160,20 @@ def test_a_looser_rule_is_applied_by_a_replay_that_may_die_and_be_repeated(home:
     assert {t: v for t, v in home.versions().items() if v != before[t]} == {"ledger/runs": before["ledger/runs"] + 1}
 
 
+def test_a_replay_that_makes_silver_again_is_followed_by_the_changes_after_it_alone(home: Home, other_home: Home) -> None:
+    home.land("a.csv", *ROWS, at=1_767_600_000)
+    home.ok()
+    home.land("a.csv", "7,open,2026-01-05,1.00", "8,open,never,1.00", *ROWS[2:], at=1_767_700_000)
+    home.ok("bronze")
+    text = silver_with(AT, AT + UPPER)
+    home.contract(text)
+    home.redo(silver.replay)
+    home.land("a.csv", *ROWS, at=1_767_800_000)
+    home.ok()
+    other_home.contract(text)
+    assert_equal_silver(home, made_at_once(other_home, *ROWS))
+
+
 def test_a_row_that_comes_back_from_quarantine_does_not_win_over_a_newer_one(home: Home) -> None:
     home.land("a.csv", "1,old,2026-01-01,-1.00")
     home.land("b.csv", "1,new,2026-01-02,1.00")

@@ -7,10 +7,11 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from streaming_jobs import bronze, failpoints, gold, ledger, small
+from streaming_jobs import bronze, failpoints, gold, ledger, probe, silver, small
 from streaming_jobs.errors import DamagedState
 from tests import oracle
 from tests.conftest import ORDERS, ROOT, Home, assert_rows, assert_same, crash_at
@@ -97,12 +98,20 @@ def right_gold(home: Home, _: pytest.MonkeyPatch) -> None:
     home.ok()
 
 
+def right_silver(home: Home, _: pytest.MonkeyPatch) -> None:
+    home.ok()
+
+
 def run(home: Home) -> None:
     home.ok()
 
 
 def rebuild_bronze(home: Home) -> None:
     home.redo(bronze.rebuild, force=True)
+
+
+def rebuild_silver(home: Home) -> None:
+    home.redo(silver.rebuild)
 
 
 def rebuild_gold(home: Home) -> None:
@@ -115,7 +124,8 @@ IN_SOME_RUNS: Mapping[str, tuple[Callable[[Home, pytest.MonkeyPatch], None], Cal
     "ledger.joined": (many_commits, run),
     "silver.created": (first_run, run),
     "silver.meant": (lost_silver_checkpoint, run),
-    "silver.recomputed": (lost_silver_checkpoint, run),
+    "silver.discarded": (right_silver, rebuild_silver),
+    "silver.recomputed": (right_silver, rebuild_silver),
     "silver.joined": (small_files, run),
     "gold.discarded": (right_gold, rebuild_gold),
 }
@@ -195,6 +205,30 @@ def test_a_file_that_vanished_between_the_intent_and_the_rerun_is_named(home: Ho
     file.unlink()
     assert home.run().exit_code == 3
     assert home.states() == {"mon.csv": ("rejected", None), "tue.csv": ("ingested", 3)}
+
+
+def test_a_file_that_vanishes_between_the_look_at_it_and_its_reading_is_missing_or_named_if_it_is_new(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.land("mon.csv", *MONDAY)
+    home.ok()
+    for name in ("mon.csv", "tue.csv", "wed.csv"):
+        home.land(name, *TUESDAY)
+    look = probe.probe_all
+
+    def look_and_lose(*arguments: Any) -> Any:
+        found = look(*arguments)
+        for name in ("mon.csv", "tue.csv"):
+            (home.raw / name).unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(probe, "probe_all", look_and_lose)
+    assert home.run().exit_code == 3
+    assert home.states() == {"mon.csv": ("missing", None), "tue.csv": ("rejected", None), "wed.csv": ("ingested", 3)}
+    reasons = {path: state.reason for path, state in ledger.known(home.settings, "orders").states.items()}
+    assert reasons["tue.csv"] == ledger.VANISHED
+    assert home.table("bronze/orders").where("_file = 'mon.csv'").count() == 3
+    assert home.ok().notes == ()
 
 
 @pytest.mark.parametrize("layer", ["silver", "gold"])
