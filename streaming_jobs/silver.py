@@ -171,7 +171,8 @@ def recompute(spark: SparkSession, contract: Contract, run: Run, version: int, *
     """Silver and quarantine from all of Bronze at a version, each in one commit. Readers see the old table or the new one.
 
     Without a checkpoint afterwards: the stream has to begin with the changes after that version.
-    Raises InputRefused, and writes nothing, when more of Bronze than `maxQuarantinedShare` would be refused, or, guarded, when Silver would lose more than a tenth of its rows.
+    Raises InputRefused, and writes nothing, when more of Bronze than `maxQuarantinedShare` would be refused, or,
+    guarded, when Silver would lose more than a tenth of its rows.
     """
     settings, clock = run.settings, Clock()
     silver, quarantine = settings.table(contract.silver_table), settings.table(contract.quarantine_table)

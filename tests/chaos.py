@@ -278,6 +278,8 @@ def _one_process(home: Path, landing: Landing, dice: random.Random, tally: Tally
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
+    if delivers_at is not None:
+        landing.deliver()  # a seed means the same deliveries, however fast the machine is
     said = process.communicate()[1]
     while any(is_running(pid) for pid in jvms):
         time.sleep(0.02)  # the next command would find the locks held
