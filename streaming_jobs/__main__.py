@@ -56,6 +56,11 @@ class Layer(StrEnum):
     GOLD = "gold"
 
 
+class Form(StrEnum):
+    TABLE = "table"
+    CSV = "csv"
+
+
 _Work = Callable[[tuple[Contract, ...], "Run", Callable[[str, str], None]], "Outcome"]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -142,6 +147,18 @@ def show(
 ) -> None:
     """Print a table."""
     _exit(context, lambda call: _show(call, name, limit))
+
+
+@app.command()
+def sql(
+    context: typer.Context,
+    query: Annotated[
+        str, typer.Argument(help="Tables: bronze_DATASET, silver_DATASET, quarantine_DATASET, Gold by name, ledger_files, ledger_runs.")
+    ],
+    form: Annotated[Form | None, typer.Option("--format", help="Default: a table on a terminal, else CSV.")] = None,
+) -> None:
+    """Ask the tables in SQL (DataFusion's); changes nothing."""
+    _exit(context, lambda call: _sql(call, query, form))
 
 
 @files_app.callback()
@@ -366,6 +383,18 @@ def _show(call: _Call, name: str, limit: int) -> int:
     from streaming_jobs.operations import show as operation
 
     call.console.rows(operation.read(call.settings().table(name), limit))
+    return 0
+
+
+def _sql(call: _Call, query: str, form: Form | None) -> int:
+    from streaming_jobs import csvtext
+    from streaming_jobs.operations import sql as operation
+
+    answer = operation.ask(query, call.settings().home / "data")
+    if call.console.json or (form or (Form.TABLE if sys.stdout.isatty() else Form.CSV)) is Form.TABLE:
+        call.console.rows(operation.first(answer, None if call.console.json else operation.MOST_ON_SCREEN))
+    else:
+        sys.stdout.writelines(csvtext.lines(answer.columns, answer.rows))
     return 0
 
 

@@ -318,7 +318,7 @@ def _rows(batches: Sequence[arrow.RecordBatch]) -> tuple[FileRow, ...]:
     """By column: it runs over every file known, on every run."""
     rows: list[FileRow] = []
     for batch in batches:
-        values = {f.name: batch.column(f.name).to_pylist() for f in fields(FileRow)}
+        values: dict[str, Any] = {f.name: batch.column(f.name).to_pylist() for f in fields(FileRow)}
         values["status"] = [Status(s) for s in values["status"]]
         values["header"] = [None if h is None else tuple(h) for h in values["header"]]
         rows += map(FileRow, *values.values())

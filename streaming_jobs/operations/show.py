@@ -10,10 +10,11 @@ import difflib
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
+import arro3.core as arrow
 from deltalake import DeltaTable, QueryBuilder
-from deltalake.schema import MapType, PrimitiveType
+from deltalake.schema import PrimitiveType
 
 from streaming_jobs import ledger
 from streaming_jobs.errors import DamagedState, UsageError
@@ -69,11 +70,11 @@ def _read(table: DeltaTable, limit: int) -> Rows:
     ask = QueryBuilder().register("t", table)
     total = ask.execute("SELECT count(*) FROM t").read_all().column(0).to_pylist()[0]
     found = ask.execute(f"SELECT * FROM t{order_by} LIMIT {max(limit, 0)}").read_all()
-    maps = {field.name for field in fields if isinstance(field.type, MapType)}
     names = tuple(found.schema.names)
-    columns = [_dicts(found.column(name).to_pylist()) if name in maps else found.column(name).to_pylist() for name in names]
-    return Rows(names, tuple(zip(*columns, strict=True)), total)
+    return Rows(names, tuple(zip(*(values(found.column(name)) for name in names), strict=True)), total)
 
 
-def _dicts(maps: list[list[tuple[Any, Any]] | None]) -> list[dict[Any, Any] | None]:
-    return [None if pairs is None else dict(pairs) for pairs in maps]
+def values(column: arrow.Array | arrow.ChunkedArray) -> list[Any]:
+    """The values of a column as Python has them; a map is a dict."""
+    found = cast("list[Any]", column.to_pylist())
+    return [None if pairs is None else dict(pairs) for pairs in found] if arrow.DataType.is_map(column.type) else found
