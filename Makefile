@@ -92,7 +92,7 @@ check: .venv/ready-dev
 lock: .venv/ready-dev
 	@$(COMPILE) --group build -o requirements-build.txt
 	@$(COMPILE) pyproject.toml -o requirements.txt
-	@$(COMPILE) pyproject.toml --group dev -o requirements-dev.txt
+	@$(COMPILE) pyproject.toml --group dev --constraint requirements.txt -o requirements-dev.txt
 
 clean:
 	@rm -rf .venv .jars build streaming_jobs.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -244,7 +244,7 @@ marked AS (
       AS last_loaded_id,
     count(CASE WHEN NOT reads THEN 1 END) OVER (PARTITION BY ingest_id) AS decisions,
     row_number() OVER (PARTITION BY path, reads ORDER BY ingest_id DESC, by_hand DESC) AS n,
-    row_number() OVER (PARTITION BY path, reads, loads ORDER BY ingest_id DESC) AS n_loads FROM mine)
+    row_number() OVER (PARTITION BY path, reads, loads ORDER BY ingest_id DESC, by_hand DESC) AS n_loads FROM mine)
 SELECT * FROM marked
 WHERE (NOT reads AND (n = 1 OR (loads AND n_loads = 1))) OR (reads AND ingest_id = last_id AND decisions = 0)
 ORDER BY path, ingest_id DESC, by_hand DESC

@@ -76,6 +76,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["load", "die", "decide", "accept"]),
 
 @hypothesis.settings(deadline=None)
 @given(steps=STEPS, read_after=st.sets(st.integers(0, 7)))
+@hypothesis.example(steps=[("load", {"a.csv"}, Status.INGESTED, None, 1), ("accept", {"a.csv"}, Status.INGESTED, None, 1)], read_after={2})
 def test_what_is_appended_here_need_not_be_read_again(
     steps: list[tuple[str, set[str], Status, str | None, int]], read_after: set[int]
 ) -> None:
