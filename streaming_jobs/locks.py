@@ -51,18 +51,26 @@ def _hold_one(file: Path) -> Iterator[int]:
 
 
 def _open_locked(file: Path) -> int:
+    try:
+        fd = try_lock(file)
+    except OSError as error:
+        raise _unwritable(file, error) from None
+    if fd is None:
+        holder = _holder(file.read_bytes()[:_MOST].decode(errors="replace"))
+        layer, dataset = file.stem.split(".", 1)
+        raise Locked(f"{layer} of {dataset} is in use by {holder}; nothing was read or written. Run again when it has ended.")
+    return fd
+
+
+def try_lock(file: Path) -> int | None:
+    """The descriptor of a lock that is ours from now on; None: another process holds it. Raises OSError."""
     while True:
-        try:
-            fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise _unwritable(file, error) from None
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = _holder(os.pread(fd, _MOST, 0).decode(errors="replace"))
             os.close(fd)
-            layer, dataset = file.stem.split(".", 1)
-            raise Locked(f"{layer} of {dataset} is in use by {holder}; nothing was read or written. Run again when it has ended.") from None
+            return None
         try:
             if file.stat().st_ino == os.fstat(fd).st_ino:
                 return fd

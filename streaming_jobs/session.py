@@ -21,8 +21,9 @@ from pyspark.java_gateway import launch_gateway
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
-from streaming_jobs import class_archive, jars
+from streaming_jobs import class_archive, jars, scratch
 from streaming_jobs.errors import SetupError
+from streaming_jobs.scratch import Scratch
 from streaming_jobs.settings import Settings
 
 _SMALL = {
@@ -44,6 +45,7 @@ _MUCH = {
 }
 _running: list[SparkSession] = []
 """The session that was started here. Not Spark's active one: after a stream that may be the session of its last micro-batch."""
+_spill: list[Scratch] = []
 _END_SECONDS = 30  # for shutdown hooks; about 0.5 is usual
 _ARCHIVE_SECONDS = 180  # where the archive of classes is written too; about 15 is usual
 _LOG4J = Path(__file__).with_name("log4j2.properties")
@@ -141,7 +143,9 @@ def start(
     os.environ["SPARK_HOME"] = str(jars.spark_home())
     conf = SparkConf(loadDefaults=False)
     conf.setMaster(f"local[{settings.cores}]")
-    conf.setAll([*_conf(settings, f"{class_archive.use(archive)} {java_options}").items(), *(conf_over or {}).items()])
+    spill = scratch.make(settings)
+    java = f"{class_archive.use(archive)} {java_options}"
+    conf.setAll([*_conf(settings, spill.folder, java).items(), *(conf_over or {}).items()])
     # The UI and every other server of Spark resolve this name, not the bind address alone.
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     # Rows come back from the JVM as naive datetimes in this process's zone.
@@ -153,10 +157,12 @@ def start(
     with noise.open("wb") as log:
         try:
             gateway = launch_gateway(  # type: ignore[no-untyped-call]
-                conf, popen_kwargs={"start_new_session": True, "pass_fds": tuple(lock_fds), "stdout": log, "stderr": log}
+                conf, popen_kwargs={"start_new_session": True, "pass_fds": (*lock_fds, spill.lock), "stdout": log, "stderr": log}
             )
         except PySparkRuntimeError:
+            spill.remove()
             raise SetupError(f"Spark did not start; nothing was read or written. The reason is at the end of {noise}.") from None
+    _spill.append(spill)
     SparkContext._ensure_initialized(gateway=gateway)
     spark = SparkSession.builder.config(conf=conf).getOrCreate()
     # They write a failure to stderr that is reported by us.
@@ -186,12 +192,12 @@ def _end_jvm(seconds: int) -> None:
     except subprocess.TimeoutExpired:
         gateway.proc.kill()
         gateway.proc.wait()
+    while _spill:
+        _spill.pop().remove()
 
 
-def _conf(settings: Settings, java_options: str) -> dict[str, str]:
-    scratch = settings.home / "checkpoints" / "tmp"
-    scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-    java = f'-Duser.timezone=UTC -Dlog4j2.configurationFile={_LOG4J.as_uri()} "-Djava.io.tmpdir={scratch}" {java_options}'
+def _conf(settings: Settings, spill: Path, java_options: str) -> dict[str, str]:
+    java = f'-Duser.timezone=UTC -Dlog4j2.configurationFile={_LOG4J.as_uri()} "-Djava.io.tmpdir={spill}" {java_options}'
     return {
         **_CONF,
         "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in jars.verify(settings.jars)),
@@ -199,6 +205,6 @@ def _conf(settings: Settings, java_options: str) -> dict[str, str]:
         "spark.hadoop.fs.permissions.umask-mode": settings.umask,
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
         "spark.driver.extraJavaOptions": java,
-        "spark.local.dir": str(scratch),
+        "spark.local.dir": str(spill),
         "spark.sql.warehouse.dir": tempfile.gettempdir(),  # never used: every table is addressed by its path
     }

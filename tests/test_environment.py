@@ -157,7 +157,7 @@ def test_a_temporary_folder_that_is_wiped_while_watch_runs_loses_nothing(bare_ho
         deliver(bare_home, "a.csv", "id,state,at,amount\n1,open,2026-01-01,1.00\n")
         gold_is_written(process)
         for entry in (bare_home / "checkpoints/tmp").iterdir():
-            shutil.rmtree(entry)
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         deliver(bare_home, "b.csv", "id,state,at,amount\n1,paid,2026-01-02,1.00\n2,open,2026-01-02,1.00\n")
         gold_is_written(process)
         process.send_signal(signal.SIGTERM)

@@ -103,6 +103,7 @@ def test_watch_lets_nobody_else_write_listens_on_loopback_only_and_ends_clean_wh
         assert set(sockets) <= LOOPBACK
         os.killpg(process.pid, signal.SIGTERM)
         assert process.wait() == 143
+    assert list((home / "checkpoints/tmp").iterdir()) == []
     made = [p for root in ("data", "checkpoints") for p in (home / root).rglob("*") if not p.is_relative_to(home / "data/raw")]
     assert len(made) > 30
     assert [str(p) for p in made if p.stat().st_mode & 0o077] == []
