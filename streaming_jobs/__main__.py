@@ -218,9 +218,31 @@ def rebuild(
 
 
 @app.command()
+def explain(
+    context: typer.Context,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
+    key: Annotated[list[str], typer.Option(help="A value for each column of the key, in its order.")],
+) -> None:
+    """One key: the rows that carry it, which won and why, what refused the others, and the gold groups it counts in."""
+    _exit(context, lambda call: _explain(call, dataset, key))
+
+
+@app.command()
 def verify(context: typer.Context, datasets: Datasets = None, limit: Annotated[int, typer.Option(min=1, help="Keys.")] = 20) -> None:
     """Prove bronze against files and ledger, silver against bronze, gold against silver; ends in 4 with the keys that differ."""
     _exit(context, lambda call: _verify(call, datasets, limit))
+
+
+@app.command()
+def maintain(
+    context: typer.Context,
+    datasets: Datasets = None,
+    keep_days: Annotated[
+        int | None, typer.Option(min=0, help="Keep what was replaced for so long; default: change_feed_retention_days.")
+    ] = None,
+) -> None:
+    """Join small files and remove those that no table, reader of the last days or stream needs any more."""
+    _exit(context, lambda call: _maintain(call, datasets, keep_days))
 
 
 @contract_app.command("diff")
@@ -459,6 +481,15 @@ def _rebuild_ledger(call: _Call, datasets: Sequence[str] | None) -> int:
     return 0
 
 
+def _explain(call: _Call, dataset: str, key: Sequence[str]) -> int:
+    from streaming_jobs import explain as operation
+
+    settings = call.settings()
+    (contract,) = call.contracts(settings, [dataset])
+    call.console.rows(operation.explain(contract, settings, key))
+    return 0
+
+
 def _verify(call: _Call, datasets: Sequence[str] | None, limit: int) -> int:
     from streaming_jobs import verify as operation
 
@@ -472,6 +503,15 @@ def _verify(call: _Call, datasets: Sequence[str] | None, limit: int) -> int:
         return DamagedState.exit_code
     call.console.result({"exit_code": 0, "rows": [], "total": 0})
     call.console.say(f"proved: {len(proof.checked)} tables hold what the layer above gives")
+    return 0
+
+
+def _maintain(call: _Call, datasets: Sequence[str] | None, keep_days: int | None) -> int:
+    from streaming_jobs.operations import maintain as operation
+
+    settings = call.settings()
+    days = settings.change_feed_retention_days if keep_days is None else keep_days
+    call.console.rows(operation.maintain(call.contracts(settings, datasets or ()), settings, days))
     return 0
 
 

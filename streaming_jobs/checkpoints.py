@@ -143,6 +143,24 @@ def feed_is_gone(checkpoint: Path, table: Path) -> str | None:
     return None
 
 
+def still_read(checkpoint: Path, table: Path) -> set[str] | None:
+    """Files, relative to the table, that a stream over its change feed has still to read though the table may have let go of them.
+
+    None: that cannot be told, because a micro-batch is planned that has not ended, or the checkpoint cannot be read.
+    """
+    newest = _newest(checkpoint / "offsets")
+    if newest is None:
+        return set()  # it begins with the table as it is
+    try:
+        offset = _offset_in(checkpoint, table)
+        if newest != _newest(checkpoint / "commits") or (offset and offset["isStartingVersion"]):
+            return None
+        versions = range(int(offset["reservoirVersion"]), snapshots.existing(table).version() + 1) if offset else ()
+        return {path for version in versions for path in _files_of_feed(actions(table, version))}
+    except _UNREADABLE:
+        return None
+
+
 def discard(checkpoint: Path) -> None:
     """Let the stream begin again with its source as it is."""
     shutil.rmtree(checkpoint, ignore_errors=True)

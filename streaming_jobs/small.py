@@ -18,20 +18,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import (
-    ColumnProperties,
-    CommitProperties,
-    DeltaTable,
-    QueryBuilder,
-    Transaction,
-    WriterProperties,
-    write_deltalake,
-)
+from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from streaming_jobs import ledger, snapshots
+from streaming_jobs import compaction, ledger, snapshots
 from streaming_jobs.sqltext import quoted
 from streaming_jobs.tables import Txn
 
@@ -39,9 +31,7 @@ MAX_ROWS = 20_000
 MAX_CSV_BYTES = 1 << 20  # of files whose rows are held
 _MAX_BYTES = 256 << 10  # each write is the whole table, and the old file stays until a vacuum
 _JOIN_FILES = 32  # in one partition: then every batch that reads the partition waits more for files than for rows
-_JOINED_BYTES = 16 << 20  # a file of this size is not written again
 _READ_BYTES = 64 << 20
-_EXACT_DIGITS = 15  # of a decimal that survives as a floating-point number, which delta-rs makes of it in statistics
 
 
 def held(table: Path) -> pa.Table | None:
@@ -124,20 +114,14 @@ def append(rows: pa.Table, table: Path, txn: Txn) -> None:
         _as(schema, rows),
         mode="append",
         partition_by=found.metadata().partition_columns,
-        writer_properties=_writer(schema),
+        writer_properties=compaction.writer(schema),
         commit_properties=CommitProperties(app_transactions=[Transaction(txn.app, txn.version)]),
     )
 
 
 def join_files(table: Path) -> None:
-    """Join small files where a partition has many, in one commit that changes no row; the change feed passes over it."""
-    found = snapshots.existing(table)
-    files = snapshots.files(found)
-    files = files.filter(pc.less(files["size_bytes"], _JOINED_BYTES))
-    partitions = [name for name in files.column_names if name.startswith("partition.")]
-    if max(Counter(_texts(files, partitions)).values(), default=0) >= _JOIN_FILES:
-        schema = pa.schema(found.schema().to_arrow())
-        DeltaTable(str(table)).optimize.compact(target_size=_JOINED_BYTES, writer_properties=_writer(schema))
+    """Join small files where a partition has many."""
+    compaction.join(table, _JOIN_FILES)
 
 
 def local(rows: DataFrame) -> DataFrame | None:
@@ -186,14 +170,7 @@ def exchange(present: pa.Table, fresh: pa.Table, gone: pa.Table, table: Path, id
 
 
 def _write(rows: pa.Table, table: Path) -> None:
-    write_deltalake(str(table), rows, mode="overwrite", writer_properties=_writer(rows.schema))
-
-
-def _writer(schema: pa.Schema) -> WriterProperties:
-    """Without statistics that are not exact, by which a reader would pass over rows: NaN is left out, long decimals are rounded."""
-    inexact = [f.name for f in schema if pa.types.is_floating(f.type) or _is_long(f.type)]
-    none = ColumnProperties(statistics_enabled="NONE")
-    return WriterProperties(compression="ZSTD", column_properties=dict.fromkeys(inexact, none) or None)
+    write_deltalake(str(table), rows, mode="overwrite", writer_properties=compaction.writer(rows.schema))
 
 
 def _as(schema: pa.Schema, rows: pa.Table) -> pa.Table:
@@ -219,7 +196,3 @@ def _texts(rows: pa.Table, columns: Sequence[str]) -> list[str]:
     if not columns:
         return ["()"] * rows.num_rows
     return [repr(values) for values in zip(*(rows[name].to_pylist() for name in columns), strict=True)]
-
-
-def _is_long(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_decimal(kind) and kind.precision > _EXACT_DIGITS)

@@ -102,6 +102,8 @@ class Landing:
     def _one_of_its_contents(self, data: Path, path: str) -> list[BronzeRow]:
         candidates = [rows for content in self.history[path] if (rows := self._rows(path, content)) is not None]
         raw = [*(c.name for c in self.contract.raw), "_extra", "_malformed", "_file", "_row"]
+        if not (data / "bronze/orders").exists():
+            return []  # no file could ever be read
         where = f"SELECT {', '.join(raw)} FROM t WHERE _file = '{path}'"
         held = [tuple(map(oracle._as_expected, raw, row)) for row in oracle.read_table(data / "bronze/orders", where)]
         for rows in candidates:
