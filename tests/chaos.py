@@ -230,7 +230,8 @@ def _ledger_differences(home: Path, landing: Landing, expected: Mapping[str, lis
         return
     newest = "row_number() OVER (PARTITION BY path ORDER BY ingest_id DESC, status = 'reading')"
     sql = f"SELECT path, status, rows FROM (SELECT *, {newest} AS n FROM t) WHERE n = 1"
-    states = {path: (status, rows) for path, status, rows in oracle.read_table(home / "data/ledger/files", sql)}
+    decided = oracle.read_table(home / "data/ledger/files", sql) if (home / "data/ledger/files").exists() else []
+    states = {path: (status, rows) for path, status, rows in decided}
     for path in landing.present():
         status, rows = states.get(path, ("unknown", None))
         readable = landing._rows(path, landing.history[path][-1]) is not None
