@@ -155,8 +155,13 @@ def still_read(checkpoint: Path, table: Path) -> set[str] | None:
         offset = _offset_in(checkpoint, table)
         if newest != _newest(checkpoint / "commits") or (offset and offset["isStartingVersion"]):
             return None
-        versions = range(int(offset["reservoirVersion"]), snapshots.existing(table).version() + 1) if offset else ()
-        return {path for version in versions for path in _files_of_feed(actions(table, version))}
+        if offset is None:
+            return set()
+        first = int(offset["reservoirVersion"])
+        commits = [actions(table, version) for version in range(first, snapshots.existing(table).version() + 1)]
+        if commits and offset["index"] + 1 == _changes(commits[0]):
+            del commits[0]
+        return {path for commit in commits for path in _files_of_feed(commit)}
     except _UNREADABLE:
         return None
 

@@ -40,6 +40,8 @@ def read_file_names(spark: SparkSession, folder: Path, name_filter: str, max_fil
         .option("pathGlobFilter", name_filter)
         .option("maxFilesPerTrigger", max_files)
         .option("maxFileAge", "36500d")
+        # Gone since it was listed, it is no name; for the rows of files that still stays a failure.
+        .option("ignoreMissingFiles", "true")
         .load(escape(str(folder)))
         .select("path")
     )

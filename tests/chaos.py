@@ -39,7 +39,7 @@ NAMES = tuple(f"{letter}.csv" for letter in "abcdefgh")
 STATES, TIMES, AMOUNTS = ("open", "paid", "sent", ""), ("2026-01-01", "2026-01-02 10:00:00", "", "never"), ("1.00", "2.50", "-1", "")
 ODD_RECORDS = ("1,open", "2,paid,2026-01-02,1.00,more", HEADER, '3,"op""en",2026-01-03,"1\n.5"', "")
 UNREADABLE = (b"name,state\nx,y\n", b"id,state,at,amount\n1,\xff\xfe,2026-01-01,1\n", b"\x1f\x8b\x08\0\0", b'id,state,at,amount\n"1,open\n')
-COMMANDS = ("run",) * 6 + ("bronze", "silver", "gold", "watch --every 100ms", "rebuild silver", "rebuild gold")
+COMMANDS = ("run",) * 6 + ("bronze", "silver", "gold", "watch --every 100ms", "rebuild silver", "rebuild gold", "maintain --keep-days 0")
 LONGEST_SECONDS = 16.0  # until a random kill; a run of one batch takes 10 to 14
 MANY_ROWS = 25_000  # more than is held in memory
 
@@ -310,6 +310,7 @@ def in_process(home: Path, seed: int, rounds: int) -> tuple[Landing, Tally, Run]
     import pytest
 
     from streaming_jobs import gold, ledger, session, settings, silver, small, snapshots
+    from streaming_jobs.operations import maintain
     from tests.conftest import Home, hold_nothing
 
     dice, tally = random.Random(seed), Tally()
@@ -318,6 +319,10 @@ def in_process(home: Path, seed: int, rounds: int) -> tuple[Landing, Tally, Run]
 
     def step() -> int:
         return one.run().exit_code
+
+    def maintained() -> int:
+        maintain.maintain(one.contracts(), one.settings, 0)
+        return 0
 
     def silver_again() -> int:
         one.redo(silver.rebuild, gold.rebuild, force=True)
@@ -334,7 +339,7 @@ def in_process(home: Path, seed: int, rounds: int) -> tuple[Landing, Tally, Run]
             limits.setattr(ledger, "_COMPACT_EVERY", 3)
             name = _failpoint(dice)
             failpoints.arm(f"{name}=raise@{dice.choice((1, 1, 1, 2))}")
-            command = dice.choice((step,) * 9 + (silver_again,))
+            command = dice.choice((step,) * 8 + (silver_again, maintained))
             try:
                 code = command()
             except failpoints.Crashed:

@@ -231,6 +231,30 @@ def test_a_file_that_vanishes_between_the_look_at_it_and_its_reading_is_missing_
     assert home.ok().notes == ()
 
 
+def test_a_file_that_vanishes_between_sparks_listing_and_the_batch_stops_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = home.land("mon.csv", *MONDAY)
+    home.land("tue.csv", *TUESDAY)
+    discovered = bronze._discovered
+
+    def too_late(ingest: Any) -> Any:
+        apply = discovered(ingest)
+
+        def after_it_is_gone(*batch: Any) -> None:
+            file.unlink()
+            apply(*batch)
+
+        return after_it_is_gone
+
+    monkeypatch.setattr(bronze, "_discovered", too_late)
+    home.ok()
+    assert home.states() == {"tue.csv": ("ingested", 3)}
+    home.land("mon.csv", *MONDAY)
+    monkeypatch.undo()
+    home.ok()
+    assert home.states() == {"mon.csv": ("ingested", 3), "tue.csv": ("ingested", 3)}
+    assert home.run().notes == ()
+
+
 @pytest.mark.parametrize("layer", ["silver", "gold"])
 def test_a_batch_whose_end_was_not_recorded_comes_again_and_writes_nothing(home: Home, layer: str) -> None:
     home.land("mon.csv", *MONDAY)

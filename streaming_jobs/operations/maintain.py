@@ -71,7 +71,9 @@ def _layer(layer: str, contract: Contract, settings: Settings, keep_days: int) -
         removable = [] if needed is None else [path for path in let_go if path not in needed]
         freed = sum((table / path).stat().st_size for path in removable)
         for path in removable:
-            (table / path).unlink()
+            file = table / path
+            file.unlink()
+            file.with_name(f".{file.name}.crc").unlink(missing_ok=True)  # Hadoop's checksum beside it
         after = snapshots.files(snapshots.existing(table)).num_rows
         yield Maintained(name, before, after, len(removable), freed, len(let_go) - len(removable))
 
@@ -81,4 +83,4 @@ def _let_go(table: Path, keep_days: int) -> list[str]:
     # Only listed here: delta-rs would remove what a stream still reads, and commit twice to say that it did.
     listed = DeltaTable(str(table)).vacuum(retention_hours=24 * keep_days, dry_run=True, enforce_retention_duration=False, full=True)
     present = (path if (table / path).exists() else unquote(path) for path in listed)
-    return [path for path in dict.fromkeys(present) if (table / path).exists()]
+    return [path for path in dict.fromkeys(present) if (table / path).exists() and not Path(path).name.startswith(".")]
