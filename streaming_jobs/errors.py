@@ -35,8 +35,8 @@ class Unexpected(Failure):
 
     def __init__(self, error: Exception) -> None:
         super().__init__(
-            f"unexpected {type(error).__name__}: {_line(error)[:300]} What was committed stays, the rest comes again with the next run; "
-            "run with -v for the stack trace."
+            f"unexpected {type(error).__name__}: {_line(error)[:300].rstrip(' .')}. What was committed stays, the rest comes again with "
+            "the next run; run with -v for the stack trace."
         )
         self.__cause__ = error
 
