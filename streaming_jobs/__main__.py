@@ -271,7 +271,12 @@ def sample(context: typer.Context, rows: Annotated[int, typer.Option(min=100, he
 
 def main() -> None:
     """Entry point of the console script."""
-    app(_hoisted(sys.argv[1:]), prog_name="streaming-jobs")
+    arguments = _hoisted(sys.argv[1:])
+    try:
+        code = app(arguments, prog_name="streaming-jobs", standalone_mode=False)
+    except typer.TyperException as error:
+        code = _misused(error, Console(json="--json" in arguments))
+    sys.exit(code)
 
 
 def _hoisted(arguments: Sequence[str]) -> list[str]:
@@ -298,14 +303,26 @@ def _exit(context: typer.Context, command: Callable[[_Call], int]) -> None:
     try:
         code = command(call)
     except Exception as error:
-        code = _failed(call, as_failure(error))
+        code = _failed(call.console, as_failure(error))
     raise typer.Exit(code)
 
 
-def _failed(call: _Call, failure: Failure) -> int:
-    call.console.fail(failure)
-    call.console.result({"exit_code": failure.exit_code, "errors": str(failure).splitlines()})
+def _failed(console: Console, failure: Failure) -> int:
+    console.fail(failure)
+    console.result({"exit_code": failure.exit_code, "errors": list(failure.findings)})
     return failure.exit_code
+
+
+def _misused(error: typer.TyperException, console: Console) -> int:
+    """A command line that means nothing, in one line as any other failure; of an empty one the help, which is what its error holds."""
+    said = error.format_message().replace("Value error, ", "", 1)  # pydantic's word for "one of ours"
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(said, file=sys.stderr)
+        return error.exit_code
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "streaming-jobs"
+    ended = said if said.endswith((".", "?")) else f"{said}."
+    return _failed(console, UsageError(f"{ended} Nothing was started; see `{command} --help`."))
 
 
 def _increment(call: _Call, layers: list[str], datasets: Sequence[str] | None, *, accept_quality: bool = False) -> int:
@@ -334,7 +351,7 @@ def _report(call: _Call, datasets: Sequence[str] | None, work: _Work, *, accept_
         call.console.say(line)
     for _, _, failure in outcome.failures:
         call.console.fail(failure)
-    errors = [str(failure) for _, _, failure in outcome.failures]
+    errors = [finding for _, _, failure in outcome.failures for finding in failure.findings]
     call.console.result(
         {
             "run_id": outcome.run_id,
@@ -364,11 +381,12 @@ def _watch(call: _Call, datasets: Sequence[str] | None, every: str) -> int:
 
 
 def _seconds(text: str) -> float:
-    """`5s`, `500ms`, `1m` in seconds."""
+    """`5s`, `500ms`, `1m` in seconds, more than none: a look at the folders that never ends is of use to nobody."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m)", text)
-    if found is None:
-        raise UsageError(f"--every {text}: a number with ms, s or m, such as 5s; nothing was started.")
-    return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60}[found[2]]
+    seconds = float(found[1]) * {"ms": 0.001, "s": 1, "m": 60}[found[2]] if found else 0.0
+    if not seconds:
+        raise UsageError(f"--every {text}: a number above 0 with ms, s or m, such as 5s; nothing was started.")
+    return seconds
 
 
 def _plan(call: _Call, datasets: Sequence[str] | None) -> int:

@@ -48,8 +48,8 @@ class Console:
 
     def fail(self, failure: Failure | str) -> None:
         """One line per finding, on stderr, also when quiet."""
-        for line in str(failure).splitlines():
-            print(printable(line), file=sys.stderr, flush=True)
+        for finding in failure.findings if isinstance(failure, Failure) else (failure,):
+            print(printable(finding), file=sys.stderr, flush=True)
         if self.verbose and isinstance(failure, Failure):
             traceback.print_exception(failure)
 

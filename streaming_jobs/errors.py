@@ -21,9 +21,13 @@ from collections.abc import Sequence
 
 
 class Failure(Exception):
-    """Base of the tree; `exit_code` is what the process ends with."""
+    """Base of the tree. exit_code: what the process ends with. findings: what is said, each in one line, also where a value has several."""
 
     exit_code = 1
+
+    def __init__(self, *findings: str) -> None:
+        super().__init__("\n".join(findings))
+        self.findings = findings
 
 
 class Unexpected(Failure):
@@ -31,8 +35,8 @@ class Unexpected(Failure):
 
     def __init__(self, error: Exception) -> None:
         super().__init__(
-            f"unexpected {type(error).__name__}: {_line(error)[:300]} What was committed stays, the rest comes again with the next run; "
-            "run with -v for the stack trace."
+            f"unexpected {type(error).__name__}: {_line(error)[:300].rstrip(' .')}. What was committed stays, the rest comes again with "
+            "the next run; run with -v for the stack trace."
         )
         self.__cause__ = error
 
@@ -60,11 +64,10 @@ class UsageError(Failure):
 
 
 class ContractError(UsageError):
-    """A contract that breaks the rules of its subset; `findings` is one line each, never empty."""
+    """A contract that breaks the rules of its subset; `findings` is never empty."""
 
     def __init__(self, findings: Sequence[str]) -> None:
-        self.findings = tuple(findings)
-        super().__init__("\n".join(self.findings))
+        super().__init__(*findings)
 
 
 class SettingsError(UsageError):

@@ -70,9 +70,10 @@ def list_folder(folder: Path) -> tuple[Entry, ...]:
 
 
 def require_folder(folder: Path) -> None:
-    """Raise UsageError when the landing folder is missing."""
+    """Raise UsageError when the landing folder is missing, or is something else."""
     if not folder.is_dir():
-        raise UsageError(f"landing folder {folder} does not exist; nothing was read. Create it, or correct `path` in the contract.")
+        what = "is a file" if folder.exists() else "does not exist"
+        raise UsageError(f"landing folder {folder} {what}; nothing was read. Create the folder, or correct `path` in the contract.")
 
 
 def modified_at(info: os.stat_result) -> datetime:

@@ -12,13 +12,15 @@ from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streaming_jobs import jars as jar_files
-from streaming_jobs import machine
+from streaming_jobs import machine, yamltext
 from streaming_jobs.errors import SettingsError
 
 PREFIX = "STREAMING_JOBS_"
+_WRITTEN = {"driver_memory": "a number and m or g, such as 2g", "umask": 'three octal digits in quotes, such as "077"'}
 
 
 class Settings(BaseSettings):
@@ -83,7 +85,7 @@ def load(home: Path | None = None) -> Settings:
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        raise SettingsError("\n".join(_line(file, e["loc"], e["msg"]) for e in error.errors())) from None
+        raise SettingsError(*(_finding(file, e) for e in error.errors())) from None
     return settings.model_copy(update={"home": root, "jars": (root / settings.jars).resolve()})
 
 
@@ -92,8 +94,10 @@ def _read(file: Path) -> dict[str, Any]:
         return {}
     try:
         values = yaml.safe_load(file.read_text("utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file}: not UTF-8 from byte {error.start} on; save it as UTF-8.") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file}: not readable as YAML: {yamltext.fault(error)}.") from None
     if not isinstance(values, dict):
         raise SettingsError(f"{file}: must be a mapping of setting to value, such as `max_files_per_batch: 500`.")
     return values
@@ -108,8 +112,20 @@ def _refuse_unknown_environment() -> None:
             raise SettingsError(f"environment: {name}: no such setting{f'; did you mean {near[0]}' if near else ''}.")
 
 
-def _line(file: Path, place: tuple[int | str, ...], message: str) -> str:
-    name = ".".join(str(p) for p in place)
+def _finding(file: Path, error: ErrorDetails) -> str:
+    """What is wrong with one setting, where it was set, and what to write."""
+    name = ".".join(str(part) for part in error["loc"])
     where = f"environment: {PREFIX}{name.upper()}" if f"{PREFIX}{name.upper()}" in os.environ else f"{file}: {name}"
-    near = difflib.get_close_matches(name, Settings.model_fields, 1, 0.5) if name not in Settings.model_fields else []
-    return f"{where}: {message}{f'; did you mean {near[0]}' if near else ''}."
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Settings.model_fields, 1, 0.5)
+        return f"{where}: no such setting; {f'did you mean {near[0]}' if near else 'docs/layout.md lists them'}."
+    return f"{where}: {str(error['input'])[:60]!r} must be {_expected(name, error)}."
+
+
+def _expected(name: str, error: ErrorDetails) -> str:
+    kind, annotation = error["type"], Settings.model_fields[name].annotation
+    if name in _WRITTEN:
+        return _WRITTEN[name]
+    if kind == "greater_than_equal":
+        return f"{error['ctx']['ge']} or more"
+    return {int: "a whole number", bool: "true or false", Path: "a folder"}.get(annotation, "text")  # type: ignore[arg-type]

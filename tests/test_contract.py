@@ -482,7 +482,10 @@ def test_an_ordinary_aggregate_is_accepted(findings, logic):
 def test_a_file_that_is_not_a_contract_is_told_so_in_one_line(tmp_path):
     cases = {
         "a: [1": "not readable as YAML: line 1, column",
-        "{}": "kind is missing",
+        "{}": "not a contract, it has neither apiVersion nor kind",
+        "host: a\nport: 1\npassword: b\n": "not a contract, it has neither apiVersion nor kind",
+        "a:\n\tb: 1\n": "line 2, column 1: found character '\\t' that cannot start any token; YAML is indented with spaces",
+        "a:\n  b: 1\n c: 2\n": "line 3, column 2: expected <block end>, but found '<block mapping start>'; indent the line like",
         "": "empty; a contract starts with",
         "- 1\n": "not a mapping; a contract starts with",
         "a: &a [*a]": "an alias (*) holds itself",

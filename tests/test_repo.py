@@ -90,7 +90,7 @@ def test_nothing_below_the_command_line_imports_it_or_an_operation(module):
 
 @pytest.mark.parametrize("module", modules(*FOUNDATION))
 def test_what_everything_stands_on_stands_on_nothing_above(module):
-    assert imported(module) <= FOUNDATION | {"sqltext"}
+    assert imported(module) <= FOUNDATION | {"sqltext", "yamltext"}
 
 
 def test_no_file_holds_an_address():

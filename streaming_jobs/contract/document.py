@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from streaming_jobs import yamltext
 from streaming_jobs.contract.place import Place
 
 _SECRET = re.compile(r"password|passwd|passphrase|secret|token|accesskey|apikey|privatekey|credential|connectionstring")
@@ -56,7 +57,7 @@ def read(file: Path, place: Place) -> dict[str, Any] | None:
         loader = _Loader(content)
         document = loader.get_single_data()
     except yaml.YAMLError as error:
-        place.wrong(f"not readable as YAML: {_one_line(error)}")
+        place.wrong(f"not readable as YAML: {yamltext.fault(error)}")
         return None
     for line in loader.doubled:
         place.wrong(line)
@@ -71,16 +72,16 @@ def read(file: Path, place: Place) -> dict[str, Any] | None:
     except ValueError:
         place.wrong("an alias (*) holds itself; write the part out")
         return None
+    if not {"apiVersion", "kind"} & document.keys():
+        # A file of something else has as many faults as keys; that it is none of ours is all there is to say.
+        place.wrong(
+            "not a contract, it has neither apiVersion nor kind; every .yaml file of conf/ is read as one: "
+            "move it elsewhere, or start it with `apiVersion: v3.2.0` and `kind: DataContract`"
+        )
+        return None
     for where in _secrets(document, ""):
         place.wrong(f"{where} looks like a secret; contracts are committed, so remove it and change the secret")
     return document
-
-
-def _one_line(error: yaml.YAMLError) -> str:
-    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
-    if problem and mark:
-        return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
-    return " ".join(str(error).split())
 
 
 def _secrets(value: object, where: str) -> Iterator[str]:

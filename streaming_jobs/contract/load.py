@@ -72,15 +72,23 @@ def examine_all(conf: Path, datasets: Sequence[str] = ()) -> tuple[Examined, ...
     files = {f.stem: f for f in sorted(conf.glob("*.yaml")) if f.name != SETTINGS}
     if not files:
         raise UsageError(
-            f"{conf} holds no contract, so there is nothing to do. Write {conf / '<dataset>.yaml'}, or copy one of conf/examples."
+            f"{conf} holds no contract, so there is nothing to do. {_overlooked(conf)}"
+            f"Write {conf / '<dataset>.yaml'}, or copy one of conf/examples."
         )
     for name in datasets:
         if name not in files:
-            raise UsageError(f"there is no dataset {name}: no {conf / name}.yaml{nearest(name, files)}. Datasets: {', '.join(files)}.")
+            raise UsageError(
+                f"there is no dataset {name}: no {conf / name}.yaml{nearest(name, files)}. {_overlooked(conf)}Datasets: {', '.join(files)}."
+            )
     everything = {name: examine(file) for name, file in files.items()}
     wanted = [name for name in files if name in datasets or not datasets]
     clashes = _clashes(everything)
     return tuple(_with(everything[name], clashes.get(name, ())) for name in wanted)
+
+
+def _overlooked(conf: Path) -> str:
+    names = sorted(f.name for f in conf.glob("*.yml"))
+    return f"Not read, because only .yaml is: {', '.join(names)}. " if names else ""
 
 
 def examine(file: Path) -> Examined:
@@ -93,8 +101,13 @@ def examine(file: Path) -> Examined:
 
 def _contract(rest: dict[str, Any], file: Path, place: Place) -> Contract:
     """Apply the rules of our subset to what the standard's schema left standing."""
-    if not _STEM.fullmatch(file.stem):
-        place.wrong(f"the file's name is the dataset's, so it must be lower-case letters, digits and _, a letter first: {shown(file.stem)}")
+    dataset = file.stem
+    if not _STEM.fullmatch(dataset):
+        dataset = re.sub(r"[^a-z0-9_]+", "_", dataset.lower()).lstrip("_0123456789") or "dataset"
+        place.wrong(
+            f"the file's name is the dataset's, so it must be lower-case letters, digits and _, a letter first: {shown(file.stem)}; "
+            f"call it {dataset}.yaml"
+        )
     version = text(rest, "apiVersion")
     if version is not None and not version.startswith("v3."):
         place.at("apiVersion").wrong(f"{version} is too old; write v3.2.0")
@@ -104,13 +117,13 @@ def _contract(rest: dict[str, Any], file: Path, place: Place) -> Contract:
     custom.values(rest, "contract", place.at("contract"))
     home = PurePosixPath(file.resolve().parent.parent.as_posix())
     landed = landing(rest, home, place)
-    layers = _layers(rest, file.stem, place)
+    layers = _layers(rest, dataset, place)
     raw, raw_place = layers["bronze"][0] if layers["bronze"] else ({}, place.at("bronze"))
     typed, typed_place = layers["silver"][0] if layers["silver"] else ({}, place.at("silver"))
     raw_table = bronze(raw, raw_place if raw else Place(""))
     typed_table = silver(typed, raw_table, typed_place if typed else Place(""))
     tables = gold(layers["gold"], typed_table, place) if typed else ()
-    return Contract(file.stem, file, str(rest.get("version")), landed, raw_table, typed_table, tables, tuple(dict.fromkeys(place.unused)))
+    return Contract(dataset, file, str(rest.get("version")), landed, raw_table, typed_table, tables, tuple(dict.fromkeys(place.unused)))
 
 
 def _layers(rest: dict[str, Any], dataset: str, place: Place) -> Mapping[str, list[tuple[dict[str, Any], Place]]]:

@@ -110,7 +110,8 @@ def _lines(error: ValidationError) -> Iterator[tuple[str, list[str | int]]]:
             yield f"{key} is missing", path if key == "name" and path else [*path, key]
     elif error.validator == "type":
         kinds = [rule] if isinstance(rule, str) else rule
-        yield f"{shown(value)} must be {' or '.join(_KINDS.get(k, k) for k in kinds)}", path
+        several = rule == "string" and isinstance(value, (list, dict))
+        yield f"{shown(value)} must be {'one text' if several else ' or '.join(_KINDS.get(k, k) for k in kinds)}", path
     elif error.validator in ("enum", "const"):
         yield f"{shown(value)} is not known{nearest(str(value), map(str, rule if error.validator == 'enum' else [rule]))}", path
     elif error.context and error.validator in ("oneOf", "anyOf"):

@@ -39,7 +39,10 @@ def landing(document: dict[str, Any], home: PurePosixPath, place: Place) -> Land
         here.without_effect("roles; access is the file system's")
     found = custom.values(server, "server landing", here)
     file_format = server.get("format")
-    if not isinstance(file_format, str) or file_format.lower() != "csv":
+    if file_format is None:
+        if server.get("type") != "local":  # of a local one the standard itself says that it is missing
+            here.wrong("format is missing; write `format: csv`")
+    elif not isinstance(file_format, str) or file_format.lower() != "csv":
         here.wrong(f"format: {shown(file_format)} must be csv")
     folder, glob = _path(text(server, "path"), home, here)
     delimiter, quote = _delimiter(server, found, here), _character(found, "quote", '"', here)
