@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help setup demo bronze silver gold run watch status plan show files quarantine verify doctor sample hazards test test-deep chaos check lock clean
+.PHONY: help setup demo bronze silver gold run watch status plan show files quarantine verify doctor maintain sample hazards test test-deep chaos check lock clean
 
 # An interpreter of your choice, 3.11 or newer; otherwise the first of the candidates that runs and has venv.
 PYTHON ?=
@@ -39,6 +39,7 @@ files:   ## what became of every file
 quarantine: ## refused rows, counted by rule, column and file
 verify:  ## prove every layer against the one above, from nothing
 doctor:  ## machine, contracts, checkpoints, tables and ledger checked against each other
+maintain: ## small files joined, files that nobody needs any more removed
 sample:  ## write the next day of sample data to data/raw
 hazards: ## six everyday deliveries, given to a plain Spark stream and to this project
 test:    ## run the tests
@@ -59,7 +60,7 @@ demo: .venv/ready
 	@$(JOB) run
 	@$(JOB) show gold/events_per_day
 
-bronze silver gold run status plan files verify doctor sample: .venv/ready
+bronze silver gold run status plan files verify doctor maintain sample: .venv/ready
 	@$(JOB) $@
 
 watch: .venv/ready
