@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help setup demo bronze silver gold run watch status plan show files quarantine verify doctor maintain sample hazards test test-deep chaos check lock clean
+.PHONY: help setup demo bronze silver gold run watch status plan show files quarantine verify doctor maintain sample hazards test test-slow test-deep chaos check lock clean
 
 # An interpreter of your choice, 3.11 or newer; otherwise the first of the candidates that runs and has venv.
 PYTHON ?=
@@ -42,10 +42,11 @@ doctor:  ## machine, contracts, checkpoints, tables and ledger checked against e
 maintain: ## small files joined, files that nobody needs any more removed
 sample:  ## write the next day of sample data to data/raw
 hazards: ## six everyday deliveries, given to a plain Spark stream and to this project
-test:    ## run the tests
+test:    ## run the tests that every change should pass
+test-slow: ## the other half: real processes, damage, rebuilds, `watch`; a quarter of an hour
 test-deep: ## hundreds of random histories (HISTORIES=200), every order of arrival, every safeguard off: an hour
 chaos:   ## kill it anywhere, then compare the tables with the files (SEED=1 ROUNDS=10)
-check:   ## ruff and mypy; with test exactly what CI runs
+check:   ## ruff and mypy; with test and test-slow exactly what CI runs
 lock:    ## write the requirements files again from pyproject.toml (LOCK_OPTS=--upgrade for newer versions)
 clean:   ## remove .venv, .jars and caches; data and checkpoints stay
 
@@ -77,6 +78,9 @@ hazards: .venv/ready-dev
 
 test: .venv/ready-dev
 	@$(VENV) -m pytest
+
+test-slow: .venv/ready-dev
+	@$(VENV) -m pytest -m "slow and not deep"
 
 test-deep: .venv/ready-dev
 	@HISTORIES=$(HISTORIES) $(VENV) -m pytest -m deep

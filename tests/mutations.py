@@ -158,7 +158,7 @@ def survives(mutation: Mutation, copy: Path) -> bool:
         raise SystemExit(f"{mutation.name}: the text is {original.count(mutation.text)} times in {mutation.file}; correct the mutation.")
     file.write_text(original.replace(mutation.text, mutation.instead), "utf-8")
     try:
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{mutation.test}"]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not deep", "-p", "no:cacheprovider", f"tests/{mutation.test}"]
         code = subprocess.run(command, cwd=copy, capture_output=True, check=False).returncode
     finally:
         file.write_text(original, "utf-8")

@@ -10,6 +10,8 @@ from pyspark.sql import SparkSession
 from tests import chaos
 from tests.conftest import forget_tables
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("seed", [12, *(pytest.param(seed, marks=pytest.mark.deep) for seed in range(13, 33))])
 def test_after_deaths_at_failpoints_two_quiet_runs_give_what_the_files_say(spark: SparkSession, tmp_path: Path, seed: int) -> None:

@@ -12,6 +12,8 @@ from streaming_jobs.__main__ import app
 from tests import oracle
 from tests.conftest import ORDERS, Home
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = (
     "'); DROP TABLE orders; --", "`id`", "back\\slash", "\\'", "{brace}", "%s %(x)s", "<script>alert(1)</script>", "\x1b[31mred",
     "\u202eright to left", "=HYPERLINK(1)", "null", "$(reboot)", "NULL) OR (1=1", "_'||'_", "\u00e9\u0301", "line\nbreak",

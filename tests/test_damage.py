@@ -24,6 +24,8 @@ from streaming_jobs.run import Healed
 from tests import oracle
 from tests.conftest import ORDERS, ROOT, Home, forget_tables, home_at
 
+pytestmark = pytest.mark.slow
+
 MONDAY = ("1,open,2026-01-05,1.00", "2,open,2026-01-05,2.00", "bad,open,never,3.00")
 TUESDAY = ("1,paid,2026-01-06,1.00", "3,open,2026-01-06,4.00", "worse,open,never,3.00")
 MONDAY_CORRECTED = ("2,open,2026-01-05,2.50", "still bad,open,never,3.00", "4,open,2026-01-05,1.00")

@@ -21,6 +21,8 @@ from tests.conftest import ORDERS, Home, forget_tables, home_at
 from tests.test_containment import elsewhere
 from tests.test_processes import deliver, gold_is_written, watching
 
+pytestmark = pytest.mark.slow
+
 
 def assert_right(home: Home) -> None:
     assert oracle.differences(home.path / "data", home.raw, oracle.parse(ORDERS), oracle.ORDERS_LOGIC) == []

@@ -13,6 +13,8 @@ from streaming_jobs.errors import UsageError
 from streaming_jobs.explain import explain
 from tests.conftest import ORDERS, Home
 
+pytestmark = pytest.mark.slow
+
 BRONZE = "bronze/orders"
 OPEN_ONLY = """  - name: all_states
     physicalName: gold/all_states

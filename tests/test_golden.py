@@ -19,6 +19,8 @@ from streaming_jobs.__main__ import app
 from tests import oracle
 from tests.conftest import FAST, ROOT, Home, forget_tables, home_at
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = ROOT / "tests" / "golden"
 MADE = sorted(path.name.removesuffix(".tar.gz") for path in GOLDEN.glob("*.tar.gz"))
 

@@ -13,6 +13,8 @@ from streaming_jobs.operations.maintain import maintain
 from tests import oracle
 from tests.conftest import ORDERS, Home, crash_at
 
+pytestmark = pytest.mark.slow
+
 PARTITIONED = ORDERS.replace(
     "{name: state, logicalType: string}\n      - {name: at", "{name: state, logicalType: string, partitioned: true}\n      - {name: at"
 )

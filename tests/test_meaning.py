@@ -15,6 +15,8 @@ from streaming_jobs.meaning import Effect
 from streaming_jobs.operations import diff, quarantine
 from tests.conftest import ORDERS, Home, assert_rows, assert_same, crash_at
 
+pytestmark = pytest.mark.slow
+
 AMOUNT = '{name: amount, logicalType: number, physicalType: "DECIMAL(10,2)", logicalTypeOptions: {minimum: 0}}'
 STATE = "{name: state, logicalType: string}"
 AT = "{name: at, logicalType: timestamp}"

@@ -17,6 +17,8 @@ from streaming_jobs import ledger, locks, settings
 from streaming_jobs.errors import Locked
 from tests.conftest import ROOT, call
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def home(bare_home: Path) -> Path:

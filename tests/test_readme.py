@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
 from deltalake import DeltaTable, QueryBuilder
 
 from tests.conftest import ROOT
@@ -29,6 +30,7 @@ def without_seconds(text: str) -> list[str]:
     return [re.sub(r"seconds=\S+|in \S+ s$", "", line).rstrip() for line in text.splitlines() if line.strip()]
 
 
+@pytest.mark.slow
 def test_the_quick_start_prints_what_the_readme_says(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     kept = ("Makefile", "pyproject.toml", "requirements.txt", "requirements-build.txt", "streaming_jobs", "conf", "data/raw/.gitkeep")

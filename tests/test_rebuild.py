@@ -13,6 +13,8 @@ from streaming_jobs import bronze, gold, silver, verify
 from streaming_jobs.errors import DamagedState, InputRefused, UsageError
 from tests.conftest import BY_STATE, HEADER, ORDERS, Home, assert_rows, assert_same, crash_at, forget_tables
 
+pytestmark = pytest.mark.slow
+
 ROWS = ("1,open,2026-01-01,1.00", "2,open,2026-01-01,2.00", "3,paid,2026-01-02,3.00", "bad,open,never,1.00")
 
 

@@ -12,6 +12,8 @@ from streaming_jobs.errors import Stopped
 from streaming_jobs.stop import Stop
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 # SIGHUP as it is by default, whatever ignores it around the tests.
 WORKS_ON = """
 import signal, sys

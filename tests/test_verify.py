@@ -12,6 +12,8 @@ from streaming_jobs.errors import UsageError
 from streaming_jobs.verify import Finding
 from tests.conftest import ORDERS, Home
 
+pytestmark = pytest.mark.slow
+
 ROWS = (*(f"{n},open,2026-01-01,{n}.00" for n in range(1, 6)), "6,open,,", "bad,open,never,1.00", "worse,open", "worst,open,never,1.00")
 
 

@@ -22,6 +22,8 @@ from streaming_jobs.settings import Settings
 from streaming_jobs.stop import Stop
 from tests.conftest import BY_STATE, ORDERS, Home, assert_rows, assert_same
 
+pytestmark = pytest.mark.slow
+
 MONDAY = ("1,open,2026-01-01,10.00", "2,open,2026-01-01,20.00")
 MONDAY_CORRECTED = ("1,open,2026-01-01,11.00", "2,open,2026-01-01,20.00")
 TUESDAY = ("3,closed,2026-01-02,30.00", "1,closed,2026-01-02,10.00")
