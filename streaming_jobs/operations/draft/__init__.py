@@ -19,6 +19,8 @@ from streaming_jobs.operations.draft.columns import columns
 from streaming_jobs.operations.draft.page import Guesses, page
 from streaming_jobs.operations.draft.source import read
 
+_PLAIN_FOLDERS = ("data", "raw")
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -40,7 +42,7 @@ def draft(files: Sequence[Path], home: Path, name: str | None = None, out: Path 
     if out is not None and out.exists():
         raise UsageError(f"{out} is there already and was left as it is; name another file with --out, or remove it first.")
     source = read([file.absolute() for file in files])
-    dataset = wanted or _made(source.files)
+    dataset = wanted or _made(source.files, home)
     found, nulls = columns(source)
     path, elsewhere = _path(source.files, home, dataset)
     text = page(Guesses(dataset, path, elsewhere, source, found, nulls, keys.candidates(source, found, dataset), keys.newest(found)))
@@ -63,10 +65,11 @@ def _dataset(name: str | None, out: Path | None) -> str | None:
     return given
 
 
-def _made(files: Sequence[Path]) -> str:
-    """By what the files' names have in common, else by their folder."""
-    stem = PurePosixPath(names.pattern([file.name for file in files])).name.split(".")[0]
-    return names.dataset(stem) or names.dataset(files[0].parent.name) or "dataset"
+def _made(files: Sequence[Path], home: Path) -> str:
+    """By what the files' names have in common, else by the nearest folder of the home whose name says something."""
+    stem = names.pattern([file.name for file in files]).split(".")[0]
+    folders = (folder.name for folder in files[0].parents if home in folder.parents and folder.name not in _PLAIN_FOLDERS)
+    return next((name for name in map(names.dataset, (stem, *folders)) if name), "dataset")
 
 
 def _path(files: Sequence[Path], home: Path, dataset: str) -> tuple[str, bool]:

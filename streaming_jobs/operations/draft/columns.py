@@ -96,21 +96,24 @@ def _nulls(counts: Sequence[Counter[str]], *, decimal_commas: bool) -> tuple[tup
     """Cells that mean NULL in every column, and by column why it stays text although it need not.
 
     A spelling is one when it is all that keeps a column from being numbers, dates or booleans, unless another column,
-    which is text in any case, has it too: there it may be a value.
+    which is text in any case, has it among other texts: there it may be a value.
     """
     wanted: dict[int, set[str]] = {}
+    void: set[int] = set()
     readings: dict[int, Reading] = {}
     for at, cells in enumerate(counts):
         texts = _trimmed(cells)
         unlike = {text for text in texts if text.lower() in values.NULLS}
         rest = [text for text in texts if text not in unlike]
-        if unlike and rest and values.guess(texts, decimal_commas=decimal_commas).type == "STRING":
+        if not rest:
+            void.add(at)
+        elif unlike and values.guess(texts, decimal_commas=decimal_commas).type == "STRING":
             readings[at] = values.guess(rest, decimal_commas=decimal_commas)
             if readings[at].type != "STRING":
                 wanted[at] = {cell for cell in cells if cell.strip(values.WHITE) in unlike}
     spoiled: dict[int, str] = {}
     while True:
-        text_columns = [cells for at, cells in enumerate(counts) if at not in wanted]
+        text_columns = [cells for at, cells in enumerate(counts) if at not in wanted and at not in void]
         doubtful = {c for cells in text_columns for c in cells if c.strip(values.WHITE).lower() not in _EXPORTED}
         lost = [at for at, spellings in wanted.items() if spellings & doubtful]
         if not lost:

@@ -83,7 +83,7 @@ def _refuse_title(readings: dict[str, list[list[str]]]) -> None:
 
 def _has_header(records: Sequence[Sequence[str]]) -> tuple[bool, bool]:
     """Whether the first record names columns, and whether the values tell it."""
-    first, body = records[0], records[1:]
+    first, body = records[0], [record for record in records[1:] if record != records[0]]
     for_names = for_values = 0
     for position, cell in enumerate(first):
         below = [record[position].strip(values.WHITE) for record in body if len(record) == len(first)]

@@ -29,11 +29,11 @@ def columns(headers: Sequence[str]) -> tuple[str, ...]:
     delivered = {header.casefold() for header in headers}
     given: dict[str, str] = {}
     for position, header in enumerate(headers, 1):
-        own = header.casefold()
         name, number = header, 1
-        if not is_column(header) or len(header) > _LONGEST or own in given:
+        if not is_column(header) or len(header) > _LONGEST or header.casefold() in given:
             base = name = _identifier(header) or f"column_{position}"
-            while name.casefold() in given or (name.casefold() in delivered - {own}) or not is_column(name):
+            # Not its own header either, in another case: a name and its synonym must differ.
+            while name.casefold() in delivered or name.casefold() in given or not is_column(name):
                 number += 1
                 name = f"{base}_{number}"
         given[name.casefold()] = name
@@ -48,7 +48,7 @@ def is_column(name: str) -> bool:
 
 def dataset(text: str) -> str | None:
     """A dataset's name made of a text; None when it holds no letter to begin with."""
-    name = _identifier(text).lower()
+    name = _word(text)
     return name if is_dataset(name) else None
 
 
@@ -88,8 +88,12 @@ def _one_pattern(file: str) -> str:
 
 
 def _identifier(text: str) -> str:
-    name = re.sub(r"[^a-z0-9]+", "_", _ascii(text)).strip("_")[:_LONGEST].rstrip("_")
+    name = _word(text)
     return f"c_{name}" if name[:1].isdigit() else name
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", _ascii(text)).strip("_")[:_LONGEST].rstrip("_")
 
 
 def _ascii(text: str) -> str:

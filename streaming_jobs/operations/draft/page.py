@@ -39,7 +39,6 @@ class Guesses:
     nulls: tuple[str, ...]
     keys: tuple[Candidate, ...]
     newest: Column | None
-    birth: tuple[str, ...] = ()
 
 
 def page(guesses: Guesses) -> str:
@@ -169,7 +168,7 @@ def _typed(column: Column, keys: Sequence[str]) -> dict[str, Any]:
         declared |= {"transformLogic": f"_extra[{text(column.extra)}]"}
     elif reading.decimal_comma:
         # What a cast trims is trimmed here too, and white space alone is a missing number.
-        declared |= {"transformLogic": f"replace(nullif(trim(raw.{_in_sql(column.name)}), ''), ',', '.')"}
+        declared |= {"transformLogic": f"replace(nullif(trim(raw.{in_sql(column.name)}), ''), ',', '.')"}
     return declared
 
 
@@ -220,14 +219,14 @@ def _grain(guesses: Guesses) -> tuple[str, str, dict[str, Any]]:
     groups = [c for c in free if c.type in ("STRING", "BOOLEAN") and 1 < c.distinct <= min(_FEW_VALUES, len(guesses.source.rows) / 2)]
     key = {"primaryKey": True, "primaryKeyPosition": 1}
     if dates:
-        day = _in_sql(dates[0].name)
+        day = in_sql(dates[0].name)
         logic = day if dates[0].type == "DATE" else f"to_date({day})"
         note = f"An example: rows per day of {dates[0].name}."
         return _table(guesses.dataset, "per_day"), note, {"name": "day", "logicalType": "date", **key, "transformLogic": logic}
     if groups:
         column = groups[0]
         note = f"An example: rows per value of {column.name}, of which {column.distinct} were seen."
-        grain = {"name": column.name, "logicalType": _logical(column.type), **key, "transformLogic": _in_sql(column.name)}
+        grain = {"name": column.name, "logicalType": _logical(column.type), **key, "transformLogic": in_sql(column.name)}
         return _table(guesses.dataset, f"by_{column.name.lower()}"), note, grain
     note = "An example: rows per file, because no column is a date or has few values."
     return _table(guesses.dataset, "per_file"), note, {"name": "file", "logicalType": "string", **key, "transformLogic": "_file"}
@@ -255,7 +254,7 @@ def _free(name: str, taken: Sequence[str]) -> str:
     return free
 
 
-def _in_sql(name: str) -> str:
+def in_sql(name: str) -> str:
     """The column in an expression; quoted where SQL might read a word of its own."""
     tokens = sqlglot.tokenize(name, dialect=sql.DIALECT)
     return name if [token.token_type for token in tokens] == [TokenType.VAR] and not sql.volatile(name) else quoted(name)

@@ -213,10 +213,14 @@ def _require_alike(looks: Sequence[_Look]) -> None:
                 f"{look.file}: reads only with {'quotes' if look.quote else 'quoting off'}, {first.file} only the other way; "
                 "one contract cannot read both, draft one for each."
             )
-        if not first.dialect.header and look.dialect.width != first.dialect.width:
+        if first.dialect.header:
+            continue
+        # With a header another delimiter is found again by its names.
+        found, wanted = ((d.width, d.delimiter) for d in (look.dialect, first.dialect))
+        if found != wanted:
             raise UsageError(
-                f"{look.file}: has no header and {look.dialect.width} columns, {first.file} has {first.dialect.width}; "
-                "one contract cannot read both, draft one for each."
+                f"{look.file}: has no header and {found[0]} columns with {found[1]!r} between them, {first.file} has {wanted[0]} with "
+                f"{wanted[1]!r}; one contract cannot read both, draft one for each."
             )
 
 
@@ -271,7 +275,11 @@ def _keep(look: _Look, number: int, places: Sequence[int], width: int, kept: _Ke
         for record in records:
             if len(record) != len(names):
                 kept.malformed += 1
-            elif kept.wants_next() and not (look.dialect.header and _is_header(record, names)):
+            elif not kept.wants_next():
+                continue
+            elif look.dialect.header and _is_header(record, names):
+                kept.read -= 1
+            else:
                 row: list[str | None] = [None] * width
                 for place, cell in zip(places, record, strict=True):
                     row[place] = cell

@@ -86,7 +86,7 @@ def nearly(counts: Counter[str]) -> tuple[Reading, int] | None:
         families[family(text) or ""] += times
     for wanted in ({"number"}, {"number", "comma"}, {"time"}, {"boolean"}):
         taken = sum(families[name] for name in wanted)
-        if _NEARLY <= taken / counts.total() < 1:
+        if _NEARLY * counts.total() <= taken < counts.total():
             found = guess([text for text in counts if family(text) in wanted])
             if found.type != "STRING":
                 return found, taken
@@ -262,8 +262,8 @@ def _by_format(texts: Collection[str]) -> Reading | None:
         return None
     pattern = _pattern(found, orders[0], layout)
     timed = found[0]["hour"] is not None
-    told = {"dM": "a day above 12 comes first", "Md": "a day above 12 comes second"}[orders[0]] if separator in "/-" and not named else ""
-    notes = [note for note in (told if first == "day" else "", _NO_ZONE if timed else "") if note]
+    told = {"dM": "a day above 12 comes first", "Md": "a day above 12 comes second"}.get(orders[0], "")
+    notes = [note for note in (told if separator in "/-" and not named else "", _NO_ZONE if timed else "") if note]
     return Reading("TIMESTAMP" if timed else "DATE", pattern, note="; ".join(notes))
 
 
