@@ -69,7 +69,7 @@ quarantine_app = typer.Typer(add_completion=False, no_args_is_help=True, rich_ma
 contract_app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(files_app, name="files", help="What became of each file.", invoke_without_command=True)
 app.add_typer(quarantine_app, name="quarantine", help="The rows that Silver refused.")
-app.add_typer(contract_app, name="contract", help="Check and compare contracts.")
+app.add_typer(contract_app, name="contract", help="Draft, check and compare contracts.")
 
 Datasets = Annotated[list[str] | None, typer.Argument(metavar="[DATASET]...", help="Datasets by name; all when none is named.")]
 AcceptQuality = Annotated[bool, typer.Option("--accept-quality", help="Let batches above maxQuarantinedShare pass.")]
@@ -255,6 +255,17 @@ def contract_diff(
 ) -> None:
     """What one edition of a contract says otherwise than another, or than the tables, and what follows."""
     _exit(context, lambda call: _diff(call, old, new))
+
+
+@contract_app.command("draft")
+def contract_draft(
+    context: typer.Context,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Samples of one source, as they are delivered.")],
+    name: Annotated[str | None, typer.Option(metavar="DATASET", help="Else made of --out or of the files' names.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="PATH", help="Write it there, if nothing is there yet; else print it.")] = None,
+) -> None:
+    """Guess a complete contract from samples of a source; comments say what each guess rests on."""
+    _exit(context, lambda call: _draft(call, files, name, out))
 
 
 @contract_app.command("lint")
@@ -552,6 +563,18 @@ def _sample(call: _Call, rows: int) -> int:
     day = operation.write_next_day(call.settings().table("raw"), rows)
     call.console.say(f"wrote data/raw/{day.path.name}: {day.rows} rows, some of them wrong on purpose")
     call.console.result({"exit_code": 0, "path": str(day.path), "rows": day.rows, "oddities": day.oddities})
+    return 0
+
+
+def _draft(call: _Call, files: Sequence[Path], name: str | None, out: Path | None) -> int:
+    from streaming_jobs.operations import draft as operation
+
+    made = operation.draft(files, call.settings().home, name, out)
+    call.console.result({"exit_code": 0, "path": out, **asdict(made)})
+    if out is None:
+        call.console.page(made.text)
+    else:
+        call.console.say(f"wrote {out}: {made.seen} of {made.rows} rows looked at; next, `streaming-jobs contract lint {made.dataset}`")
     return 0
 
 

@@ -46,6 +46,11 @@ class Console:
         if not self.json:
             print(text(rows), flush=True)
 
+    def page(self, page: str) -> None:
+        """A whole document as the result of a command; with --json it is part of `result`."""
+        if not self.json:
+            print(page, end="", flush=True)
+
     def fail(self, failure: Failure | str) -> None:
         """One line per finding, on stderr, also when quiet."""
         for finding in failure.findings if isinstance(failure, Failure) else (failure,):
