@@ -879,6 +879,7 @@ def rows(home: Home, table: str) -> int:
     return home.table(table).count()
 
 
+@pytest.mark.slow
 def test_a_draft_of_the_demo_data_runs_as_it_is(running: Home) -> None:
     files = [sample.write_next_day(running.raw).path for _ in range(4)]
     run_draft(running, *files)
@@ -889,6 +890,7 @@ def test_a_draft_of_the_demo_data_runs_as_it_is(running: Home) -> None:
     assert running.table("gold/events_per_day").selectExpr("sum(rows)").collect()[0][0] == rows(running, "silver/events")
 
 
+@pytest.mark.slow
 def test_a_draft_of_sensor_readings_runs_as_it_is(running: Home) -> None:
     file = running.land_bytes("readings/2026-01-31.csv", READINGS.encode("iso-8859-1"))
     made = run_draft(running, file)
@@ -902,6 +904,7 @@ def test_a_draft_of_sensor_readings_runs_as_it_is(running: Home) -> None:
     assert [tuple(map(str, row)) for row in running.table("gold/readings_per_day").collect()] == [("2026-01-31", "3")]
 
 
+@pytest.mark.slow
 @needs_provinces
 def test_a_draft_of_the_provinces_runs_as_it_is(running: Home) -> None:
     landed = oracle.land(running.raw, 0, 60)
@@ -913,6 +916,7 @@ def test_a_draft_of_the_provinces_runs_as_it_is(running: Home) -> None:
     assert per_day.count() == len(landed)
 
 
+@pytest.mark.slow
 def test_hostile_headers_run_too(running: Home) -> None:
     header = ["id", "it's \\ `x`", "v", "v", "", "select", "date", "Größe", "a\nb", "rows"]
     out = io.StringIO()
@@ -923,6 +927,7 @@ def test_hostile_headers_run_too(running: Home) -> None:
     assert rows(running, "gold/hostile_per_file") == 1
 
 
+@pytest.mark.slow
 def test_other_dialects_run_too(running: Home) -> None:
     files = {
         "numbers_1.csv": b"1|2026-01-01\n2|2026-01-02\n",
@@ -963,6 +968,7 @@ WORDS = re.findall(
 )
 
 
+@pytest.mark.slow
 def test_a_column_called_like_a_word_of_sql_is_still_the_column(spark: SparkSession) -> None:
     from pyspark.sql import functions as F
 
@@ -971,6 +977,7 @@ def test_a_column_called_like_a_word_of_sql_is_still_the_column(spark: SparkSess
     assert list(row) == [f"<{word}>" for word in WORDS]
 
 
+@pytest.mark.slow
 def test_spark_takes_what_the_guesses_take(spark: SparkSession) -> None:
     from pyspark.sql import functions as F
 
