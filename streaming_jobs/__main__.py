@@ -124,7 +124,7 @@ def plan(context: typer.Context, datasets: Datasets = None) -> None:
 
 @app.command()
 def status(context: typer.Context, datasets: Datasets = None) -> None:
-    """How each layer's last work ended, and what it has before it."""
+    """What needs a hand, with the command that helps; then tables, layers, files and balances. Ends in 4 for damage."""
     _exit(context, lambda call: _status(call, datasets))
 
 
@@ -343,9 +343,10 @@ def _plan(call: _Call, datasets: Sequence[str] | None) -> int:
 def _status(call: _Call, datasets: Sequence[str] | None) -> int:
     from streaming_jobs.operations import status as operation
 
-    settings = call.settings()
-    call.console.rows(operation.status(call.contracts(settings, datasets or ()), settings))
-    return 0
+    found = operation.status(datasets or (), call.settings())
+    call.console.result(operation.document(found))
+    call.console.page(lambda width: operation.text(found, width))
+    return found.exit_code
 
 
 def _doctor(call: _Call, datasets: Sequence[str] | None) -> int:
