@@ -129,6 +129,18 @@ def status(context: typer.Context, datasets: Datasets = None) -> None:
 
 
 @app.command()
+def report(
+    context: typer.Context,
+    datasets: Datasets = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the page goes; data/report.html of the home when not said.")
+    ] = None,
+) -> None:
+    """The same as one HTML page with charts, for a browser without a network. Ends as status does."""
+    _exit(context, lambda call: _page(call, datasets, out))
+
+
+@app.command()
 def doctor(context: typer.Context, datasets: Datasets = None) -> None:
     """Machine, contracts, checkpoints, tables and ledger checked against each other; each finding with its remedy."""
     _exit(context, lambda call: _doctor(call, datasets))
@@ -347,6 +359,16 @@ def _status(call: _Call, datasets: Sequence[str] | None) -> int:
     call.console.result(operation.document(found))
     call.console.page(lambda width: operation.text(found, width))
     return found.exit_code
+
+
+def _page(call: _Call, datasets: Sequence[str] | None, out: Path | None) -> int:
+    from streaming_jobs.facts.words import verdict
+    from streaming_jobs.operations import report as operation
+
+    written = operation.write(datasets or (), call.settings(), out)
+    call.console.say(f"wrote {written.shown}: {verdict(written.facts.hands)}")
+    call.console.result({"exit_code": written.facts.exit_code, "path": str(written.path), "needs_a_hand": len(written.facts.hands)})
+    return written.facts.exit_code
 
 
 def _doctor(call: _Call, datasets: Sequence[str] | None) -> int:
