@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help setup demo bronze silver gold run watch status plan show files quarantine verify doctor maintain sample hazards test test-slow test-deep chaos check lock clean
+.PHONY: help setup demo bronze silver gold run watch status report plan show files quarantine verify doctor maintain sample hazards test test-slow test-deep chaos check lock clean
 
 # An interpreter of your choice, 3.11 or newer; otherwise the first of the candidates that runs and has venv.
 PYTHON ?=
@@ -32,7 +32,8 @@ silver:  ## bronze changes -> silver, then exit
 gold:    ## silver changes -> gold, then exit
 run:     ## all three in order, then exit
 watch:   ## all three, kept up to date until Ctrl-C (EVERY=5s)
-status:  ## how each layer ended last, and what it has before it
+status:  ## what needs a hand, with the command that helps; layers, tables, files, balances
+report:  ## the same as one HTML page with charts, data/report.html
 plan:    ## what a run would do now; writes nothing
 show:    ## print a table (TABLE=gold/events_per_day LIMIT=20)
 files:   ## what became of every file
@@ -61,7 +62,7 @@ demo: .venv/ready
 	@$(JOB) run
 	@$(JOB) show gold/events_per_day
 
-bronze silver gold run status plan files verify doctor maintain sample: .venv/ready
+bronze silver gold run status report plan files verify doctor maintain sample: .venv/ready
 	@$(JOB) $@
 
 watch: .venv/ready

@@ -129,8 +129,20 @@ def plan(context: typer.Context, datasets: Datasets = None) -> None:
 
 @app.command()
 def status(context: typer.Context, datasets: Datasets = None) -> None:
-    """How each layer's last work ended, and what it has before it."""
+    """What needs a hand, with the command that helps; then tables, layers, files and balances. Ends in 4 for damage."""
     _exit(context, lambda call: _status(call, datasets))
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    datasets: Datasets = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the page goes; data/report.html of the home when not said.")
+    ] = None,
+) -> None:
+    """The same as one HTML page with charts, for a browser without a network. Ends as status does."""
+    _exit(context, lambda call: _page(call, datasets, out))
 
 
 @app.command()
@@ -411,9 +423,20 @@ def _plan(call: _Call, datasets: Sequence[str] | None) -> int:
 def _status(call: _Call, datasets: Sequence[str] | None) -> int:
     from streaming_jobs.operations import status as operation
 
-    settings = call.settings()
-    call.console.rows(operation.status(call.contracts(settings, datasets or ()), settings))
-    return 0
+    found = operation.status(datasets or (), call.settings())
+    call.console.result(operation.document(found))
+    call.console.page(lambda width: operation.text(found, width))
+    return found.exit_code
+
+
+def _page(call: _Call, datasets: Sequence[str] | None, out: Path | None) -> int:
+    from streaming_jobs.facts.words import verdict
+    from streaming_jobs.operations import report as operation
+
+    written = operation.write(datasets or (), call.settings(), out)
+    call.console.say(f"wrote {written.shown}: {verdict(written.facts.hands)}")
+    call.console.result({"exit_code": written.facts.exit_code, "path": str(written.path), "needs_a_hand": len(written.facts.hands)})
+    return written.facts.exit_code
 
 
 def _doctor(call: _Call, datasets: Sequence[str] | None) -> int:
@@ -572,7 +595,7 @@ def _draft(call: _Call, files: Sequence[Path], name: str | None, out: Path | Non
     made = operation.draft(files, call.settings().home, name, out)
     call.console.result({"exit_code": 0, "path": out, **asdict(made)})
     if out is None:
-        call.console.page(made.text)
+        call.console.plain(made.text)
     else:
         call.console.say(f"wrote {out}: {made.seen} of {made.rows} rows looked at; next, `streaming-jobs contract lint {made.dataset}`")
     return 0

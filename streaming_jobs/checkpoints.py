@@ -92,6 +92,12 @@ def _flaw_of_source(checkpoint: Path, batch: int) -> str | None:
     return next((f"sources/0/{name} is missing or cut off" for name in names if not _is_whole(log / name)), None)
 
 
+def unfinished(checkpoint: Path) -> int | None:
+    """The micro-batch that was planned and has not ended: it is at work, was stopped, or is held back; None: there is none."""
+    planned = _newest(checkpoint / "offsets")
+    return planned if planned != _newest(checkpoint / "commits") else None
+
+
 def query_id(checkpoint: Path) -> str | None:
     """The id of the stream's query; None: there is none, or it cannot be read."""
     try:

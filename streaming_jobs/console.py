@@ -7,9 +7,10 @@ names are escaped, so that a newline or a terminal code in them stays on its lin
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -46,10 +47,16 @@ class Console:
         if not self.json:
             print(text(rows), flush=True)
 
-    def page(self, page: str) -> None:
+    def plain(self, page: str) -> None:
         """A whole document as the result of a command; with --json it is part of `result`."""
         if not self.json:
             print(page, end="", flush=True)
+
+    def page(self, text: Callable[[int | None], str]) -> None:
+        """A result in several tables, for people; nothing with --json. text: of the terminal's width, None: not on a terminal."""
+        if not self.json:
+            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+            print(text(width), flush=True)
 
     def fail(self, failure: Failure | str) -> None:
         """One line per finding, on stderr, also when quiet."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -33,14 +33,33 @@ def text(rows: Rows, width: int | None = None) -> str:
         grid.add_column(Text(name), justify="right" if _numeric(values) else "left", overflow="fold", no_wrap=width is None)
     for row in rows.values:
         grid.add_row(*(Text(cell(value)) for value in row))
+    shown = len(rows.values)
+    count = f"{rows.total} row{'' if rows.total == 1 else 's'}" if shown == rows.total else f"{shown} of {rows.total} rows"
+    return f"{_printed(grid, width)}\n\n{count}"
+
+
+def _printed(grid: Table, width: int | None) -> str:
     out = io.StringIO()
     console = Console(file=out, color_system=None, legacy_windows=False, width=width)
     if width is None:
         console.width = max(1, console.measure(grid, options=console.options.update(max_width=1_000_000)).maximum)
     console.print(grid)
-    shown = len(rows.values)
-    count = f"{rows.total} row{'' if rows.total == 1 else 's'}" if shown == rows.total else f"{shown} of {rows.total} rows"
-    return "\n".join(line.rstrip() for line in (*out.getvalue().splitlines(), "", count))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def plain(columns: Sequence[str], values: Sequence[Sequence[Any]], width: int | None = None, folded: Collection[str] = ()) -> str:
+    """A small table inside a page of text: two blanks between columns, no rule, nothing for NULL. folded: columns that make room."""
+    grid = Table(box=None, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for name, of_column in zip(columns, zip(*values, strict=True) if values else [()] * len(columns), strict=True):
+        grid.add_column(Text(name), justify="right" if _numeric(of_column) else "left", overflow="fold", no_wrap=name not in folded)
+    for row in values:
+        grid.add_row(*(Text("" if value is None else number(value) if _numeric([value]) else cell(value)) for value in row))
+    return _printed(grid, width)
+
+
+def number(value: Any) -> str:
+    """A number with its thousands apart."""
+    return f"{value:,}".replace(",", " ")
 
 
 def _numeric(values: Sequence[Any]) -> bool:

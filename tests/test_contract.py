@@ -665,7 +665,7 @@ def test_a_gold_table_comes_after_its_source_and_otherwise_as_written(loaded):
 
 def test_legal_keys_that_mean_nothing_here_are_listed_and_documentation_is_not(loaded):
     def edit(draft):
-        draft["slaProperties"] = [{"property": "frequency", "value": 1}]
+        draft["slaProperties"] = [{"property": "retention", "value": 1, "unit": "y"}]
         draft["tags"] = ["x"]
         draft["servers"].append({"server": "prod", "type": "s3", "location": "x"})
         draft.raw("id").update(unique=True, description="the id", logicalType="integer")
@@ -732,7 +732,7 @@ def test_lint_reports_every_file_and_raises_for_none(tmp_path):
     broken, orders = report.files
     assert not report.clean
     assert (broken.dataset, bool(broken.findings)) == ("broken", True)
-    assert (orders.findings, orders.without_effect) == ((), ("slaProperties; nothing measures them",))
+    assert (orders.findings, orders.without_effect) == ((), ("slaProperties x; nothing measures it",))
     assert lint(tmp_path, ["orders"]).clean
 
 

@@ -55,7 +55,7 @@ def area(module: str) -> str:
     return module.split(".")[1] if "." in module else "__init__"
 
 
-NO_JVM = modules("operations", "ledger", "landing", "probe", "contract", "settings", "jars", "errors", "locks")
+NO_JVM = modules("operations", "facts", "ledger", "landing", "probe", "contract", "settings", "jars", "errors", "locks")
 
 
 @pytest.mark.parametrize("module", NO_JVM)

@@ -14,6 +14,7 @@ KNOWN = {
     "silver object": ("sequenceBy", "mergeWindow", "maxQuarantinedShare"),
     "silver property": ("default",),
     "gold object": ("source", "where"),
+    "sla property": ("days",),
 }
 
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from streaming_jobs.contract import custom, document, schema
+from streaming_jobs.contract import classified, custom, document, schema
 from streaming_jobs.contract.bronze import bronze
 from streaming_jobs.contract.gold import gold
 from streaming_jobs.contract.model import Contract
 from streaming_jobs.contract.place import Place, items, nearest, shown, text
+from streaming_jobs.contract.promises import promises
 from streaming_jobs.contract.server import landing
 from streaming_jobs.contract.silver import silver
 from streaming_jobs.errors import ContractError, UsageError
@@ -26,8 +27,7 @@ from streaming_jobs.errors import ContractError, UsageError
 SETTINGS = "settings.yaml"
 _STEM = re.compile(r"[a-z][a-z0-9_]*")
 _NO_EFFECT = {
-    "slaProperties": "nothing measures them",
-    "slaDefaultElement": "nothing measures it",
+    "slaDefaultElement": "an element stands with its property",
     "roles": "access is the file system's",
 }
 
@@ -123,7 +123,16 @@ def _contract(rest: dict[str, Any], file: Path, place: Place) -> Contract:
     raw_table = bronze(raw, raw_place if raw else Place(""))
     typed_table = silver(typed, raw_table, typed_place if typed else Place(""))
     tables = gold(layers["gold"], typed_table, place) if typed else ()
-    return Contract(dataset, file, str(rest.get("version")), landed, raw_table, typed_table, tables, tuple(dict.fromkeys(place.unused)))
+    promised = promises(rest, typed_table, _names(typed, "silver", dataset), place) if typed else ()
+    return Contract(
+        dataset, file, str(rest.get("version")), landed, raw_table, typed_table, tables, tuple(dict.fromkeys(place.unused)),
+        promised, classified.closed(raw, typed, [schema for schema, _ in layers["gold"]], tables),
+    )  # fmt: skip
+
+
+def _names(schema: dict[str, Any], layer: str, dataset: str) -> tuple[str, ...]:
+    """How the standard's element paths may call a table; the one to write comes last."""
+    return tuple(dict.fromkeys([f"{layer}/{dataset}", dataset, text(schema, "name") or dataset]))
 
 
 def _layers(rest: dict[str, Any], dataset: str, place: Place) -> Mapping[str, list[tuple[dict[str, Any], Place]]]:

@@ -7,6 +7,7 @@ Contract Standard (ODCS) where it has a word for the thing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import time, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -114,6 +115,40 @@ class Gold:
     where: str | None = None
 
 
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+EVERY_DAY = frozenset(range(7))
+
+
+@dataclass(frozen=True)
+class Latency:
+    """The newest data is at most so old (ODCS: latency)."""
+
+    within: timedelta
+    column: str | None = None  # DATE or TIMESTAMP column of Silver that tells; None: when Bronze took in the newest file
+    driver: str | None = None  # why it matters: regulatory, analytics, operational
+
+
+@dataclass(frozen=True)
+class Frequency:
+    """A new file comes at least so often (ODCS: frequency). Whole days are calendar days, UTC."""
+
+    every: timedelta
+    days: frozenset[int] = EVERY_DAY  # days of the week that count, Monday is 0
+    driver: str | None = None
+
+
+@dataclass(frozen=True)
+class Availability:
+    """A new file is there by this time of each day (ODCS: timeOfAvailability)."""
+
+    by: time  # with its offset from UTC
+    days: frozenset[int] = EVERY_DAY
+    driver: str | None = None
+
+
+Promise = Latency | Frequency | Availability
+
+
 @dataclass(frozen=True)
 class Contract:
     dataset: str  # the stem of the file
@@ -124,6 +159,8 @@ class Contract:
     silver: Silver
     gold: tuple[Gold, ...]  # in dependency order: a table comes after its source
     without_effect: tuple[str, ...] = ()  # ODCS keys that are legal and mean nothing here
+    promises: tuple[Promise, ...] = ()  # what `status` measures; no run depends on them
+    closed: frozenset[tuple[str, str]] = frozenset()  # Gold table and column whose values a report does not show
 
     @property
     def bronze_table(self) -> str:

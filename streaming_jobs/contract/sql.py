@@ -43,6 +43,7 @@ _VOLATILE = _words(
 """Functions whose answer depends on when, where or by whom they are asked."""
 
 _CLOCKS = (exp.CurrentDate, exp.CurrentTimestamp, exp.CurrentTime, exp.CurrentDatetime, exp.CurrentUser)
+_COUNTS = (exp.Count, exp.CountIf, exp.ApproxDistinct)
 _ORDER_BOUND = _words("any_value first first_value last last_value mode")
 _COLLECTED = _words("array_agg collect_list collect_set")
 _SETTLED = _words("sort_array array_sort size cardinality array_size")
@@ -97,6 +98,12 @@ def ungrouped(expression: Expression) -> tuple[str, ...]:
         return ()
     loose = [c.name for c in expression.tree.find_all(exp.Column) if not any(_is_aggregate(p) for p in _above(c))]
     return tuple(dict.fromkeys(loose))
+
+
+def not_counted(expression: Expression) -> tuple[tuple[str, ...], ...]:
+    """Columns whose values can show in the result, by the parts of their names: those that are not merely counted."""
+    loose = (c for c in expression.tree.find_all(exp.Column) if not any(isinstance(p, _COUNTS) for p in _above(c)))
+    return tuple(dict.fromkeys(tuple(p.name for p in c.parts) for c in loose))
 
 
 def volatile(name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from streaming_jobs import contract as contracts
 from streaming_jobs import meaning
 from streaming_jobs.contract import Contract
+from streaming_jobs.facts.words import described
 from streaming_jobs.grid import Rows
 from streaming_jobs.meaning import Effect
 from streaming_jobs.settings import Settings
@@ -64,6 +65,9 @@ def _lines(was: Contract, now: Contract) -> Iterator[_Line]:
     for key in ("merge_window_days", "max_quarantined_share"):
         if getattr(was.silver, key) != getattr(now.silver, key):
             yield f"silver.{key}", getattr(was.silver, key), getattr(now.silver, key), _NEXT
+    promised = [[described(promise) for promise in one.promises] for one in (was, now)]
+    if promised[0] != promised[1]:
+        yield "promises", promised[0] or None, promised[1] or None, "measured by status from now on"
     before_tables, after_tables = ({g.name: g for g in one.gold} for one in (was, now))
     for name in {**before_tables, **after_tables}:
         if name not in after_tables:
