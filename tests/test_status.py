@@ -373,7 +373,7 @@ def test_a_missing_landing_folder_is_said_and_is_no_damage(home: Made) -> None:
     no_landing_folder(home)
     (hand,) = home.facts().hands
     assert (hand.kind, hand.command, hand.exit_code) == ("wrong", "streaming-jobs plan orders", 0)
-    assert hand.what.startswith("bronze: landing folder data/raw does not exist; nothing was read. Create it")
+    assert hand.what.startswith("bronze: landing folder data/raw does not exist; nothing was read. Create the folder")
 
 
 def test_a_contract_that_cannot_be_used_is_one_line_and_does_not_hide_the_other_datasets(home: Made) -> None:
