@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +21,7 @@ import typer
 
 from streaming_jobs import contract as contracts
 from streaming_jobs import settings as settings_of
-from streaming_jobs.console import Console, document, summary
+from streaming_jobs.console import Console, document
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import ContractError, DamagedState, Failure, UsageError, as_failure
 from streaming_jobs.ledger import Status
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from streaming_jobs.run import Run
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Call:
-    """What the general options say."""
+    """What the general options say; how the console logs, as soon as the settings are known."""
 
     home: Path | None
     console: Console
@@ -43,6 +43,7 @@ class _Call:
     def settings(self) -> Settings:
         found = settings_of.load(self.home)
         os.umask(int(found.umask, 8))
+        self.console = self.console.logging(found.log_format)
         return found
 
     def contracts(self, settings: Settings, datasets: Sequence[str] = ()) -> tuple[Contract, ...]:
@@ -79,7 +80,7 @@ def general(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Stack traces of failures.")] = False,
 ) -> None:
     """CSV files dropped in a folder become three Delta tables that stay right."""
-    context.obj = _Call(home, Console(as_json, quiet, verbose))
+    context.obj = _Call(home, Console(as_json, quiet, verbose).logging("auto"))
 
 
 @app.command()
@@ -279,10 +280,7 @@ def _report(call: _Call, datasets: Sequence[str] | None, work: _Work, *, accept_
     """Run `work` on the datasets and print what it did."""
     settings, started = call.settings(), time.monotonic()
     wanted = call.contracts(settings, datasets or ())
-    from streaming_jobs.run import Run
-
-    one = Run(settings, call.console.note, Stop(seconds=settings.stop_seconds), accept_quality=accept_quality, force=force)
-    one.stop.listen()
+    one = replace(_run(call, settings), accept_quality=accept_quality, force=force)
     with call.console.progress() as spinner:
 
         def entered(layer: str, dataset: str) -> None:
@@ -291,10 +289,7 @@ def _report(call: _Call, datasets: Sequence[str] | None, work: _Work, *, accept_
 
         outcome = work(wanted, one, entered)
     seconds = time.monotonic() - started
-    for line in summary(outcome.notes, seconds, failed=bool(outcome.failures)):
-        call.console.say(line)
-    for _, _, failure in outcome.failures:
-        call.console.fail(failure)
+    call.console.end(outcome, seconds)
     errors = [str(failure) for _, _, failure in outcome.failures]
     call.console.result(
         {
@@ -311,17 +306,22 @@ def _report(call: _Call, datasets: Sequence[str] | None, work: _Work, *, accept_
 def _watch(call: _Call, datasets: Sequence[str] | None, every: str) -> int:
     seconds, settings = _seconds(every), call.settings()
     from streaming_jobs import watch as operation
-    from streaming_jobs.run import Run
-
-    one = Run(settings, call.console.note, Stop(seconds=settings.stop_seconds))
-    one.stop.listen()
 
     def fail(failure: Failure, then: str) -> None:
         call.console.fail(failure)
-        call.console.say(then)
+        call.console.tell(then)
 
-    operation.watch(datasets or (), one, seconds, operation.Told(call.console.say, fail))
+    operation.watch(datasets or (), _run(call, settings), seconds, operation.Told(call.console.tell, fail))
     return 0
+
+
+def _run(call: _Call, settings: Settings) -> Run:
+    """One invocation that signals can stop, and that the console listens to."""
+    from streaming_jobs.run import Run
+
+    stop = Stop(seconds=settings.stop_seconds, written=call.console.last_line)
+    stop.listen()
+    return Run(settings, call.console.note, stop, call.console.turn)
 
 
 def _seconds(text: str) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     stop_seconds: int = Field(60, ge=1)  # seconds; after a signal the batch in hand may take so long
     probe_threads: int = Field(4, ge=1)  # files probed at the same time
     change_feed_retention_days: int = Field(30, ge=1)  # days; must outlast the longest pause of Silver or Gold
+    log_format: Literal["auto", "text", "json"] = "auto"  # lines for people, or JSON; auto: JSON only beside a document, off a terminal
 
     @property
     def conf(self) -> Path:

@@ -23,7 +23,7 @@ from streaming_jobs import damage, landing, ledger, locks, pending, space
 from streaming_jobs.contract import SETTINGS, Contract, examine_all, load_all
 from streaming_jobs.errors import ContractError, Failure, InputRefused, Stopped, UsageError, as_failure
 from streaming_jobs.increment import Step, starts, take
-from streaming_jobs.run import Run, new_id, outcome
+from streaming_jobs.run import Ended, Looked, Run, new_id, outcome
 from streaming_jobs.settings import Settings
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ class Told:
 def watch(datasets: Sequence[str], run: Run, every: float, told: Told) -> None:
     """Keep the layers of these datasets, or of all, up to date until a signal comes; never returns otherwise.
 
-    every: seconds between two looks. Raises Stopped after a signal, when the batch in hand is complete. Raises before
-    anything is read as `increment` does, and ContractError for a broken contract. Later a failure is told and tried again;
-    it is raised when every dataset has failed several times in a row, or the JVM has ended.
+    every: seconds between two looks. Raises Stopped after a signal, when
+    the batch in hand is complete. Raises before anything is read as `increment` does, and ContractError for a broken contract.
+    Later a failure is told and tried again; it is raised when every dataset has failed several times in a row, or the JVM has ended.
     """
     stamps = _contract_stamps(run.settings)
     contracts = load_all(run.settings.conf, datasets)
@@ -126,19 +126,22 @@ def _round(dataset: _Dataset, steps: Mapping[str, Step], spark: SparkSession, ru
             if held_up.lets_others_go_on:
                 continue
             break
+        run.stop.check()
         try:
-            run.stop.check()
             work = pending.OF[layer](contract, run.settings)
+            one.turn(Looked(work))
             if work.reasons:
                 space.require([work], run.settings)
                 worked = True
                 suit(spark, run.settings, small=pending.is_small([work], (), run.settings))
                 take(step, layer, contract, spark, one)
-        except Stopped:
+        except Stopped as stopped:
+            one.turn(Ended(one.run_id, layer, contract, stopped))
             raise
         except Exception as error:
             failing = dataset.failing[layer] = _failed_again(held_up, damage.explained(as_failure(error), contract, run.settings))
             outcome(one, layer, contract.dataset, failing.failure)
+            one.turn(Ended(one.run_id, layer, contract, failing.failure))
             told.fail(failing.failure, _when(failing))
             if not failing.lets_others_go_on:
                 break
