@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     probe_threads: int = Field(4, ge=1)  # files probed at the same time
     change_feed_retention_days: int = Field(30, ge=1)  # days; must outlast the longest pause of Silver or Gold
     log_format: Literal["auto", "text", "json"] = "auto"  # lines for people, or JSON; auto: JSON only beside a document, off a terminal
+    metrics_file: Path | None = None  # text file of figures, written at the end of each run
+    metrics_port: int = Field(0, ge=0, le=65535)  # TCP, on loopback; where `watch` lets its figures be scraped; 0: nowhere
 
     @property
     def conf(self) -> Path:
@@ -85,7 +87,8 @@ def load(home: Path | None = None) -> Settings:
         settings = Settings(**values)
     except ValidationError as error:
         raise SettingsError("\n".join(_line(file, e["loc"], e["msg"]) for e in error.errors())) from None
-    return settings.model_copy(update={"home": root, "jars": (root / settings.jars).resolve()})
+    files = {name: root / path for name in ("metrics_file",) if (path := getattr(settings, name))}
+    return settings.model_copy(update={"home": root, "jars": (root / settings.jars).resolve(), **files})
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,16 +75,16 @@ class Told:
     fail: Callable[[Failure, str], None]
 
 
-def watch(datasets: Sequence[str], run: Run, every: float, told: Told) -> None:
+def watch(datasets: Sequence[str], run: Run, every: float, told: Told, beside: AbstractContextManager[object] | None = None) -> None:
     """Keep the layers of these datasets, or of all, up to date until a signal comes; never returns otherwise.
 
-    every: seconds between two looks. Raises Stopped after a signal, when
+    every: seconds between two looks. beside: entered under the locks, before the JVM starts. Raises Stopped after a signal, when
     the batch in hand is complete. Raises before anything is read as `increment` does, and ContractError for a broken contract.
     Later a failure is told and tried again; it is raised when every dataset has failed several times in a row, or the JVM has ended.
     """
     stamps = _contract_stamps(run.settings)
     contracts = load_all(run.settings.conf, datasets)
-    with locks.hold(run.settings, list(pending.OF), [c.dataset for c in contracts]) as held:
+    with locks.hold(run.settings, list(pending.OF), [c.dataset for c in contracts]) as held, beside or nullcontext():
         from streaming_jobs import session
 
         steps = starts()

@@ -49,7 +49,7 @@ def started(home: Path, *arguments: str, stderr: int = subprocess.PIPE, **enviro
     known = {f"STREAMING_JOBS_{name.upper()}": value for name, value in environment.items()}
     command = [sys.executable, "-m", "streaming_jobs", "--home", str(home), *arguments]
     return subprocess.run(
-        command, cwd=ROOT, env=os.environ | known, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False, timeout=60
+        command, cwd=ROOT, env=os.environ | known, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False, timeout=120
     )
 
 
