@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import attrgetter
 from typing import TypeVar
 
 from streaming_jobs import ledger, marks, pending, snapshots
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import Failure, Stopped
-from streaming_jobs.ledger import RunRow
+from streaming_jobs.ledger import Known, RunRow
 from streaming_jobs.pending import Pending
 from streaming_jobs.run import Ended, Looked, Turn
 from streaming_jobs.settings import Settings
@@ -25,7 +26,7 @@ KINDS = {"read": "rows_in", "accepted": "accepted", "superseded": "superseded", 
 """What became of rows -> the column of the run ledger."""
 
 Of = tuple[str, str]
-"""A dataset, and one of its layers, tables or file statuses."""
+"""A dataset, and one of its layers or tables."""
 
 Failures = Mapping[tuple[str, str, int], int]
 """Dataset, layer and exit code -> how many."""
@@ -58,7 +59,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figures:
-    """balances, pending: by layer. files: by status. tables: by path under data/.
+    """balances, pending: by layer. tables: by path under data/. files: by dataset; counted only when somebody asks.
 
     failures: by dataset, layer and exit code; the first two are empty where it is of none. ended: epoch seconds and exit code of the
     last command; None under `watch`.
@@ -66,7 +67,7 @@ class Figures:
 
     balances: Mapping[Of, Balance] = field(default_factory=dict)
     pending: Mapping[Of, Pending] = field(default_factory=dict)
-    files: Mapping[Of, int] = field(default_factory=dict)
+    files: Mapping[str, Known] = field(default_factory=dict)
     tables: Mapping[Of, Table] = field(default_factory=dict)
     failures: Failures = field(default_factory=dict)
     ended: tuple[float, int] | None = None
@@ -80,7 +81,7 @@ def read(settings: Settings, contracts: Sequence[Contract]) -> Figures:
     return Figures(
         balances={of: b for of, b in (_readable(partial(balances, settings)) or {}).items() if of[0] in datasets},
         pending={(work.dataset, work.layer): work for work in looked if work},
-        files={of: n for c in contracts for of, n in _files(c, settings).items()},
+        files={dataset: known for c in contracts for dataset, known in _files(c, settings).items()},
         tables={of: t for c, layer in layers for of, t in _tables(c, layer, settings).items()},
     )
 
@@ -153,13 +154,16 @@ def failed(before: Failures, failure: Failure, dataset: str = "", layer: str = "
     return {**before, of: before.get(of, 0) + 1}
 
 
-def _files(contract: Contract, settings: Settings) -> dict[Of, int]:
+def by_status(files: Known) -> Mapping[str, int]:
     """Paths by the status of their newest decision, zeros included."""
+    # By the text of the status: it may be a million files, and an Enum hashes itself in Python.
+    counts = Counter(map(attrgetter("last.status._value_"), files.states.values()))
+    return {status.value: counts[status.value] for status in ledger.Status if status is not ledger.Status.READING}
+
+
+def _files(contract: Contract, settings: Settings) -> dict[str, Known]:
     known = _readable(partial(ledger.known, settings, contract.dataset))
-    if known is None:
-        return {}
-    counts = Counter(state.status for state in known.states.values())
-    return {(contract.dataset, str(status)): counts[status] for status in ledger.Status if status is not ledger.Status.READING}
+    return {} if known is None else {contract.dataset: known}
 
 
 def _tables(contract: Contract, layer: str, settings: Settings) -> dict[Of, Table]:

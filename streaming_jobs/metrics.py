@@ -70,7 +70,7 @@ def _succeeded_at(found: Figures) -> Samples:
 
 
 def _files(found: Figures) -> Samples:
-    return ((of, n) for of, n in found.files.items())
+    return (((dataset, status), n) for dataset, files in found.files.items() for status, n in figures_of.by_status(files).items())
 
 
 def _behind(found: Figures) -> Samples:
@@ -107,8 +107,7 @@ def _table(of: figures_of.Of) -> tuple[str, str, str]:
 
 def _failures(found: Figures) -> Samples:
     """Zeros included: what has not happened yet can then be seen to happen."""
-    datasets = {dataset for dataset, _ in found.files}
-    possible = {(dataset, layer, code): 0 for dataset in datasets for layer in pending.OF for code in _CODES_OF_LAYERS}
+    possible = {(dataset, layer, code): 0 for dataset in found.files for layer in pending.OF for code in _CODES_OF_LAYERS}
     counted = {**possible, **{("", "", code): 0 for code in _CODES_OF_COMMANDS}, **found.failures}
     return (((dataset, layer, str(code)), n) for (dataset, layer, code), n in sorted(counted.items()))
 

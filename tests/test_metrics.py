@@ -25,7 +25,7 @@ from streaming_jobs import figures, ledger, locks, metrics, settings
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import DamagedState, Locked, Stopped
 from streaming_jobs.figures import Balance, Figures, Table
-from streaming_jobs.ledger import FileRow, RunRow, Status
+from streaming_jobs.ledger import FileRow, FileState, Known, RunRow, Status
 from streaming_jobs.metrics import METRICS, Live, Scheduled
 from streaming_jobs.pending import Pending
 from streaming_jobs.run import Began, Ended, Looked
@@ -121,8 +121,9 @@ def test_files_tables_and_pending_work_are_those_of_now(at: Settings, contract: 
         held = found.tables["orders", "gold/by_state"]
         assert (held.version, held.rows) == (version, 2 * version + 2)
     assert held.size == sum(file.stat().st_size for file in at.table("gold/by_state").glob("*.parquet"))
-    assert found.files == {
-        ("orders", status): int(status in ("rejected", "held")) for status in ("ingested", "repeat", "rejected", "held", "missing")
+    assert list(found.files) == ["orders"]
+    assert figures.by_status(found.files["orders"]) == {
+        status: int(status in ("rejected", "held")) for status in ("ingested", "repeat", "rejected", "held", "missing")
     }
     bronze = found.pending["orders", "bronze"]
     assert ([e.path for e in bronze.files.new], bronze.files.missing) == (["a.csv"], ("b.csv", "c.csv"))
@@ -156,7 +157,7 @@ def test_a_look_and_an_end_leave_figures_of_what_is_there_then(at: Settings, con
 FIGURES = Figures(
     {("orders", "silver"): Balance(2, 1.5, {"read": 18, "quarantined": 2}, {"plan": 0.5}, 1_767_225_600.5)},
     {("orders", "bronze"): Pending("bronze", "orders", ("1 new",), None), ("orders", "gold"): Pending("gold", "orders", (), 0)},
-    {("orders", "rejected"): 1},
+    {"orders": Known({"b.csv": FileState(decision("b.csv", Status.REJECTED), None)})},
     {("orders", "silver/orders"): Table(3, 1000, 17), ("orders", "quarantine/orders"): Table(1, 500, None)},
     {("orders", "gold", 2): 4},
     (1_767_225_601.0, 2),
