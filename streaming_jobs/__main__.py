@@ -330,10 +330,14 @@ class _Listener(Protocol):
 
 
 def _run(call: _Call, settings: Settings, *more: _Listener | None) -> Run:
-    """One invocation that signals can stop, and that the console and `more` listen to."""
+    """One invocation that signals can stop, and that the console, the lineage file and `more` listen to."""
     from streaming_jobs.run import Run
 
     listeners: list[_Listener] = [one for one in more if one]
+    if settings.openlineage_file:
+        from streaming_jobs import lineage
+
+        listeners.append(lineage.Listener(settings, settings.openlineage_file, call.console.warn))
     listeners.append(call.console)  # last: what is said has been counted
 
     def note(what: Note) -> None:

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "text", "json"] = "auto"  # lines for people, or JSON; auto: JSON only beside a document, off a terminal
     metrics_file: Path | None = None  # text file of figures, written at the end of each run
     metrics_port: int = Field(0, ge=0, le=65535)  # TCP, on loopback; where `watch` lets its figures be scraped; 0: nowhere
+    openlineage_file: Path | None = None  # lineage events are appended to it
 
     @property
     def conf(self) -> Path:
@@ -87,7 +88,7 @@ def load(home: Path | None = None) -> Settings:
         settings = Settings(**values)
     except ValidationError as error:
         raise SettingsError("\n".join(_line(file, e["loc"], e["msg"]) for e in error.errors())) from None
-    files = {name: root / path for name in ("metrics_file",) if (path := getattr(settings, name))}
+    files = {name: root / path for name in ("metrics_file", "openlineage_file") if (path := getattr(settings, name))}
     return settings.model_copy(update={"home": root, "jars": (root / settings.jars).resolve(), **files})
 
 

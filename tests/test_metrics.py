@@ -313,10 +313,10 @@ def test_without_a_setting_nothing_of_it_is_even_imported_and_with_one_no_spark(
     code = (
         "import sys; from streaming_jobs.__main__ import app\n"
         f"try: app(['--home', {str(bare_home)!r}, 'run'])\n"
-        "except SystemExit: print(sorted({'pyspark', 'prometheus_client'} & set(sys.modules)))"
+        "except SystemExit: print(sorted({'pyspark', 'prometheus_client', 'streaming_jobs.lineage'} & set(sys.modules)))"
     )
-    both = {"STREAMING_JOBS_METRICS_FILE": "figures.prom"}
-    for environment, imported in ({}, []), (both, ["prometheus_client"]):
+    both = {"STREAMING_JOBS_METRICS_FILE": "figures.prom", "STREAMING_JOBS_OPENLINEAGE_FILE": "lineage.jsonl"}
+    for environment, imported in ({}, []), (both, ["prometheus_client", "streaming_jobs.lineage"]):
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == str(imported)
