@@ -12,16 +12,17 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
 from streaming_jobs import contract as contracts
 from streaming_jobs import settings as settings_of
-from streaming_jobs.console import Console, document, summary
+from streaming_jobs.console import Console, document
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import ContractError, DamagedState, Failure, UsageError, as_failure
 from streaming_jobs.ledger import Status
@@ -30,12 +31,13 @@ from streaming_jobs.stop import Stop
 
 if TYPE_CHECKING:
     from streaming_jobs.increment import Outcome
-    from streaming_jobs.run import Run
+    from streaming_jobs.metrics import Live, Scheduled
+    from streaming_jobs.run import Note, Run, Turn
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Call:
-    """What the general options say."""
+    """What the general options say; how the console logs, as soon as the settings are known."""
 
     home: Path | None
     console: Console
@@ -43,6 +45,7 @@ class _Call:
     def settings(self) -> Settings:
         found = settings_of.load(self.home)
         os.umask(int(found.umask, 8))
+        self.console = self.console.logging(found.log_format)
         return found
 
     def contracts(self, settings: Settings, datasets: Sequence[str] = ()) -> tuple[Contract, ...]:
@@ -84,7 +87,7 @@ def general(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Stack traces of failures.")] = False,
 ) -> None:
     """CSV files dropped in a folder become three Delta tables that stay right."""
-    context.obj = _Call(home, Console(as_json, quiet, verbose))
+    context.obj = _Call(home, Console(as_json, quiet, verbose).logging("auto"))
 
 
 @app.command()
@@ -357,50 +360,93 @@ def _increment(call: _Call, layers: list[str], datasets: Sequence[str] | None, *
 def _report(call: _Call, datasets: Sequence[str] | None, work: _Work, *, accept_quality: bool, force: bool = False) -> int:
     """Run `work` on the datasets and print what it did."""
     settings, started = call.settings(), time.monotonic()
-    wanted = call.contracts(settings, datasets or ())
-    from streaming_jobs.run import Run
+    with _kept(call, settings) as kept:
+        wanted = call.contracts(settings, datasets or ())
+        one = replace(_run(call, settings, kept), accept_quality=accept_quality, force=force)
+        with call.console.progress() as spinner:
 
-    one = Run(settings, call.console.note, Stop(seconds=settings.stop_seconds), accept_quality=accept_quality, force=force)
-    one.stop.listen()
-    with call.console.progress() as spinner:
+            def entered(layer: str, dataset: str) -> None:
+                if spinner:
+                    spinner.update(f"{layer} {dataset}")
 
-        def entered(layer: str, dataset: str) -> None:
-            if spinner:
-                spinner.update(f"{layer} {dataset}")
-
-        outcome = work(wanted, one, entered)
-    seconds = time.monotonic() - started
-    for line in summary(outcome.notes, seconds, failed=bool(outcome.failures)):
-        call.console.say(line)
-    for _, _, failure in outcome.failures:
-        call.console.fail(failure)
-    errors = [finding for _, _, failure in outcome.failures for finding in failure.findings]
-    call.console.result(
-        {
-            "run_id": outcome.run_id,
-            "exit_code": outcome.exit_code,
-            "seconds": round(seconds, 3),
-            "errors": errors,
-            **document(outcome.notes),
-        }
-    )
+            outcome = work(wanted, one, entered)
+        seconds = time.monotonic() - started
+        call.console.end(outcome, seconds)
+        errors = [finding for _, _, failure in outcome.failures for finding in failure.findings]
+        call.console.result(
+            {
+                "run_id": outcome.run_id,
+                "exit_code": outcome.exit_code,
+                "seconds": round(seconds, 3),
+                "errors": errors,
+                **document(outcome.notes),
+            }
+        )
+        if kept:
+            kept.exit_code = outcome.exit_code
     return outcome.exit_code
 
 
 def _watch(call: _Call, datasets: Sequence[str] | None, every: str) -> int:
     seconds, settings = _seconds(every), call.settings()
     from streaming_jobs import watch as operation
-    from streaming_jobs.run import Run
 
-    one = Run(settings, call.console.note, Stop(seconds=settings.stop_seconds))
-    one.stop.listen()
+    live, served = _served(settings, datasets or ())
 
     def fail(failure: Failure, then: str) -> None:
         call.console.fail(failure)
-        call.console.say(then)
+        call.console.tell(then)
 
-    operation.watch(datasets or (), one, seconds, operation.Told(call.console.say, fail))
+    operation.watch(datasets or (), _run(call, settings, live), seconds, operation.Told(call.console.tell, fail), served)
     return 0
+
+
+class _Listener(Protocol):
+    """Is told of what `run.Run` is told of."""
+
+    def note(self, what: Note) -> None: ...
+    def turn(self, what: Turn) -> None: ...
+
+
+def _run(call: _Call, settings: Settings, *more: _Listener | None) -> Run:
+    """One invocation that signals can stop, and that the console, the lineage file and `more` listen to."""
+    from streaming_jobs.run import Run
+
+    listeners: list[_Listener] = [one for one in more if one]
+    if settings.openlineage_file:
+        from streaming_jobs import lineage
+
+        listeners.append(lineage.Listener(settings, settings.openlineage_file, call.console.warn))
+    listeners.append(call.console)  # last: what is said has been counted
+
+    def note(what: Note) -> None:
+        for one in listeners:
+            one.note(what)
+
+    def turn(what: Turn) -> None:
+        for one in listeners:
+            one.turn(what)
+
+    stop = Stop(seconds=settings.stop_seconds, written=call.console.last_line)
+    stop.listen()
+    return Run(settings, note, stop, turn)
+
+
+def _kept(call: _Call, settings: Settings) -> AbstractContextManager[Scheduled | None]:
+    if settings.metrics_file is None:
+        return nullcontext()
+    from streaming_jobs import metrics
+
+    return metrics.kept(settings.metrics_file, settings, call.console.warn)
+
+
+def _served(settings: Settings, datasets: Sequence[str]) -> tuple[Live | None, AbstractContextManager[None]]:
+    if not settings.metrics_port:
+        return None, nullcontext()
+    from streaming_jobs import metrics
+
+    live = metrics.Live(settings)
+    return live, metrics.served(settings.metrics_port, live, datasets)
 
 
 def _seconds(text: str) -> float:

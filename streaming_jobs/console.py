@@ -1,7 +1,8 @@
 """What the operator reads: one line per micro-batch, one per refused file, a summary, one line per failure.
 
 Results go to stdout; with --json that is one document, and the lines go to stderr. Values from files and
-names are escaped, so that a newline or a terminal code in them stays on its line and harmless.
+names are escaped, so that a newline or a terminal code in them stays on its line and harmless. With a log
+for machines the lines about work, and failures, are its events instead: each is said once.
 """
 
 from __future__ import annotations
@@ -12,24 +13,37 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console as RichConsole
 from rich.status import Status as Spinner
 
+from streaming_jobs import log
 from streaming_jobs.errors import Failure
 from streaming_jobs.grid import Rows, text
 from streaming_jobs.ledger import FileRow, RunRow, Status
-from streaming_jobs.run import Healed, Note, Warned
+from streaming_jobs.log import Log
+from streaming_jobs.run import Healed, Note, Turn, Warned
+
+if TYPE_CHECKING:
+    from streaming_jobs.increment import Outcome
 
 
 @dataclass(frozen=True)
 class Console:
+    """log: events for machines, on stderr, instead of the lines about work; None: lines for people."""
+
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    log: Log | None = None
+
+    def logging(self, log_format: str) -> Console:
+        """The same with the log that the setting asks for."""
+        wanted = log.is_wanted(log_format, as_json=self.json, terminal=sys.stderr.isatty())
+        return replace(self, log=Log(_to_stderr) if wanted else None)
 
     @property
     def lines(self) -> TextIO:
@@ -37,8 +51,25 @@ class Console:
         return sys.stderr if self.json else sys.stdout
 
     def say(self, line: str) -> None:
-        if not self.quiet:
+        """A result, or part of one; where stdout holds a document it is an event of the log."""
+        if self.json and self.log:
+            self.tell(line)
+        elif not self.quiet:
             print(printable(line), file=self.lines, flush=True)
+
+    def tell(self, line: str) -> None:
+        """What happens meanwhile."""
+        if not self.log:
+            self.say(line)
+        elif not self.quiet:
+            self.log.say(line)
+
+    def warn(self, line: str) -> None:
+        """Something beside the work failed. One line on stderr, also when quiet."""
+        if self.log:
+            self.log.say(line, "warning")
+        else:
+            _to_stderr(printable(f"warning: {line}"))
 
     def rows(self, rows: Rows, exit_code: int = 0) -> None:
         """A table as the result of a command; with --json the same rows as data."""
@@ -60,14 +91,40 @@ class Console:
 
     def fail(self, failure: Failure | str) -> None:
         """One line per finding, on stderr, also when quiet."""
+        if self.log:
+            self.log.fail(failure, verbose=self.verbose)
+            return
         for finding in failure.findings if isinstance(failure, Failure) else (failure,):
-            print(printable(finding), file=sys.stderr, flush=True)
+            _to_stderr(printable(finding))
         if self.verbose and isinstance(failure, Failure):
             traceback.print_exception(failure)
 
+    def last_line(self, line: str) -> str:
+        """A failure as it is written, for where printing is out of the question."""
+        return log.line_of(log.event("error", "failure", line)) if self.log else printable(line)
+
     def note(self, what: Note) -> None:
-        if (line := _line(what)) is not None:
-            self.say(line)
+        if self.quiet:
+            return
+        if self.log:
+            self.log.note(what, _line(what))
+        elif not isinstance(what, Warned):  # the summary adds them up
+            self.say(_line(what))
+
+    def turn(self, what: Turn) -> None:
+        if self.log:
+            self.log.turn(what)
+
+    def end(self, outcome: Outcome, seconds: float) -> None:
+        """What a run did in all, and its failures."""
+        lines = tuple(summary(outcome.notes, seconds, failed=bool(outcome.failures)))
+        if not self.log:
+            for line in lines:
+                self.say(line)
+        for _, _, failure in outcome.failures:
+            self.fail(failure)
+        if self.log and not self.quiet:
+            self.log.end(outcome.run_id, outcome.exit_code, seconds, lines[-1] if lines else f"failed after {seconds:.1f} s")
 
     def result(self, document: Mapping[str, Any]) -> None:
         """The machine-readable result; nothing without --json."""
@@ -122,9 +179,13 @@ def printable(line: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
-def _line(what: Note) -> str | None:
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _line(what: Note) -> str:
     if isinstance(what, Warned):
-        return None  # the summary adds them up
+        return f"{what.rows} {what.dataset} rows break {what.rule} and were accepted"
     if isinstance(what, Healed):
         return f"{what.layer} {what.dataset}: {what.what}"
     if isinstance(what, FileRow):

@@ -11,7 +11,7 @@ from streaming_jobs.contract import Contract
 from streaming_jobs.errors import Failure, InputRefused, Stopped, as_failure
 from streaming_jobs.ledger import FileRow, Status
 from streaming_jobs.pending import Pending
-from streaming_jobs.run import Note, Run
+from streaming_jobs.run import Began, Ended, Looked, Note, Run
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession  # a run without work does not import it
@@ -100,10 +100,14 @@ def _look(layers: Sequence[str], contracts: Sequence[Contract], run: Run) -> tup
     for contract in contracts:
         for layer in layers:
             try:
-                work.append(pending.OF[layer](contract, run.settings))
+                found = pending.OF[layer](contract, run.settings)
             except Exception as error:
-                failures.append((layer, contract.dataset, as_failure(error)))
+                failure = as_failure(error)
+                failures.append((layer, contract.dataset, failure))
+                run.turn(Ended(run.run_id, layer, contract, failure))
                 break
+            run.turn(Looked(found))
+            work.append(found)
     return work, failures
 
 
@@ -141,9 +145,11 @@ def starts() -> dict[str, Step]:
 
 
 def take(step: Step, layer: str, contract: Contract, spark: SparkSession, run: Run) -> None:
-    """One step, and the mark of how far its tables have come then."""
+    """One step, and the mark of how far its tables have come then. What it raises is the caller's to tell as its end."""
+    run.turn(Began(run.run_id, layer, contract))
     step(spark, contract, run)
     marks.keep(layer, contract, run.settings)
+    run.turn(Ended(run.run_id, layer, contract))
 
 
 def _each(
@@ -166,11 +172,16 @@ def _each(
             entered(layer, contract.dataset)
             try:
                 run.stop.check()
-                take(step, layer, contract, spark, run)
             except Stopped as stopped:
                 return [*failures, (layer, contract.dataset, stopped)]
+            try:
+                take(step, layer, contract, spark, run)
             except Exception as error:
-                failures.append((layer, contract.dataset, damage.explained(as_failure(error), contract, run.settings)))
+                failure = damage.explained(as_failure(error), contract, run.settings)
+                failures.append((layer, contract.dataset, failure))
+                run.turn(Ended(run.run_id, layer, contract, failure))
+                if isinstance(error, Stopped):
+                    return failures
                 if not isinstance(error, InputRefused):
                     broken.add(contract.dataset)
     return failures

@@ -9,14 +9,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from deltalake.exceptions import DeltaError
 
 from streaming_jobs import ledger
+from streaming_jobs.contract import Contract
 from streaming_jobs.errors import DamagedState, Failure, InputRefused
 from streaming_jobs.ledger import FileRow, RunRow
 from streaming_jobs.settings import Settings
 from streaming_jobs.stop import Stop
+
+if TYPE_CHECKING:
+    from streaming_jobs.pending import Pending
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,39 @@ class Healed:
 Note = RunRow | FileRow | Warned | Healed
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What a layer of a dataset would find to do, looked at before anything is done."""
+
+    found: Pending
+
+
+@dataclass(frozen=True)
+class Began:
+    """A layer of a dataset is worked on from now on."""
+
+    run_id: str
+    layer: str
+    contract: Contract
+
+
+@dataclass(frozen=True)
+class Ended:
+    """It is done with; failure: it could not be looked at, was given up or was stopped, and why."""
+
+    run_id: str
+    layer: str
+    contract: Contract
+    failure: Failure | None = None
+
+
+Turn = Looked | Began | Ended
+
+
+def _nobody(_: Turn) -> None:
+    pass
+
+
 def new_id() -> str:
     """The id of one invocation, or of one round of `watch`."""
     return uuid.uuid4().hex
@@ -47,11 +85,16 @@ def new_id() -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """One invocation. notify: told of every balance, every file that was not ingested and every warning."""
+    """One invocation.
+
+    notify: told of every balance, every file that was not ingested and every warning. turn: told when a layer of a dataset is
+    looked at, begun and ended; one that is stopped before it begins is not told of.
+    """
 
     settings: Settings
     notify: Callable[[Note], None]
     stop: Stop = field(default_factory=Stop)
+    turn: Callable[[Turn], None] = _nobody
     accept_quality: bool = False
     force: bool = False  # a rebuild may lose rows
     run_id: str = field(default_factory=new_id)

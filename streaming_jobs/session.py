@@ -7,6 +7,7 @@ Python until the JVM is gone too.
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import tempfile
@@ -154,7 +155,9 @@ def start(
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     time.tzset()
     noise = settings.home / "checkpoints" / "spark.log"
-    with noise.open("wb") as log:
+    noise.write_bytes(b"")
+    _log_to(noise)
+    with noise.open("ab") as log:
         try:
             gateway = launch_gateway(  # type: ignore[no-untyped-call]
                 conf, popen_kwargs={"start_new_session": True, "pass_fds": (*lock_fds, spill.lock), "stdout": log, "stderr": log}
@@ -173,6 +176,15 @@ def start(
 
     _running.append(spark)
     return spark
+
+
+def _log_to(noise: Path) -> None:
+    """What Python's libraries log goes where the words of the JVM go.
+
+    When the JVM is gone py4j reports it through the root logger, which without a handler would be set up to write to stderr.
+    """
+    if not logging.root.handlers:
+        logging.root.addHandler(logging.FileHandler(noise, "a", "utf-8", delay=True))
 
 
 def _end_jvm(seconds: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     stop_seconds: int = Field(60, ge=1)  # seconds; after a signal the batch in hand may take so long
     probe_threads: int = Field(4, ge=1)  # files probed at the same time
     change_feed_retention_days: int = Field(30, ge=1)  # days; must outlast the longest pause of Silver or Gold
+    log_format: Literal["auto", "text", "json"] = "auto"  # lines for people, or JSON; auto: JSON only beside a document, off a terminal
+    metrics_file: Path | None = None  # text file of figures, written at the end of each run
+    metrics_port: int = Field(0, ge=0, le=65535)  # TCP, on loopback; where `watch` lets its figures be scraped; 0: nowhere
+    openlineage_file: Path | None = None  # lineage events are appended to it
 
     @property
     def conf(self) -> Path:
@@ -86,7 +90,8 @@ def load(home: Path | None = None) -> Settings:
         settings = Settings(**values)
     except ValidationError as error:
         raise SettingsError(*(_finding(file, e) for e in error.errors())) from None
-    return settings.model_copy(update={"home": root, "jars": (root / settings.jars).resolve()})
+    files = {name: root / path for name in ("metrics_file", "openlineage_file") if (path := getattr(settings, name))}
+    return settings.model_copy(update={"home": root, "jars": (root / settings.jars).resolve(), **files})
 
 
 def _read(file: Path) -> dict[str, Any]:

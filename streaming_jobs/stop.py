@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 
@@ -16,10 +17,14 @@ _TICK_SECONDS = 0.1
 
 @dataclass
 class Stop:
-    """Set by a signal, read between micro-batches. seconds: how long the batch in hand may take after it."""
+    """Set by a signal, read between micro-batches.
+
+    seconds: how long the batch in hand may take after it. written: how the last line is written when it took longer.
+    """
 
     signum: int | None = None
     seconds: float = 60
+    written: Callable[[str], str] = str
 
     def listen(self) -> None:
         """Take SIGTERM, SIGINT and, unless it is ignored as under nohup, SIGHUP. A second one ends the process at once.
@@ -44,16 +49,18 @@ class Stop:
 
     def _set(self, signum: int, _frame: FrameType | None) -> None:
         if self.signum is not None:
-            _end(signum, f"by a second {signal.Signals(signum).name}")
+            self._end(signum, f"by a second {signal.Signals(signum).name}")
         self.signum = signum
         signal.setitimer(signal.ITIMER_REAL, self.seconds)
 
     def _too_late(self, _signum: int, _frame: FrameType | None) -> None:
         if self.signum is not None:
-            _end(self.signum, f"because the batch in hand took longer than {self.seconds:g} s after {signal.Signals(self.signum).name}")
+            self._end(
+                self.signum, f"because the batch in hand took longer than {self.seconds:g} s after {signal.Signals(self.signum).name}"
+            )
 
-
-def _end(signum: int, why: str) -> None:
-    """End this process as a kill would; the JVM ends with it, and holds the locks until then."""
-    os.write(2, f"stopped at once {why}; what was committed stays, the batch in hand comes again with the next run.\n".encode())
-    os._exit(128 + signum)
+    def _end(self, signum: int, why: str) -> None:
+        """End this process as a kill would; the JVM ends with it, and holds the locks until then."""
+        last = f"stopped at once {why}; what was committed stays, the batch in hand comes again with the next run."
+        os.write(2, f"{self.written(last)}\n".encode())
+        os._exit(128 + signum)

@@ -15,6 +15,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from streaming_jobs import damage, landing, ledger, locks, pending, space
 from streaming_jobs.contract import SETTINGS, Contract, examine_all, load_all
 from streaming_jobs.errors import ContractError, Failure, InputRefused, Stopped, UsageError, as_failure
 from streaming_jobs.increment import Step, starts, take
-from streaming_jobs.run import Run, new_id, outcome
+from streaming_jobs.run import Ended, Looked, Run, new_id, outcome
 from streaming_jobs.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,16 +75,16 @@ class Told:
     fail: Callable[[Failure, str], None]
 
 
-def watch(datasets: Sequence[str], run: Run, every: float, told: Told) -> None:
+def watch(datasets: Sequence[str], run: Run, every: float, told: Told, beside: AbstractContextManager[object] | None = None) -> None:
     """Keep the layers of these datasets, or of all, up to date until a signal comes; never returns otherwise.
 
-    every: seconds between two looks. Raises Stopped after a signal, when the batch in hand is complete. Raises before
-    anything is read as `increment` does, and ContractError for a broken contract. Later a failure is told and tried again;
-    it is raised when every dataset has failed several times in a row, or the JVM has ended.
+    every: seconds between two looks. beside: entered under the locks, before the JVM starts. Raises Stopped after a signal, when
+    the batch in hand is complete. Raises before anything is read as `increment` does, and ContractError for a broken contract.
+    Later a failure is told and tried again; it is raised when every dataset has failed several times in a row, or the JVM has ended.
     """
     stamps = _contract_stamps(run.settings)
     contracts = load_all(run.settings.conf, datasets)
-    with locks.hold(run.settings, list(pending.OF), [c.dataset for c in contracts]) as held:
+    with locks.hold(run.settings, list(pending.OF), [c.dataset for c in contracts]) as held, beside or nullcontext():
         from streaming_jobs import session
 
         steps = starts()
@@ -126,19 +127,22 @@ def _round(dataset: _Dataset, steps: Mapping[str, Step], spark: SparkSession, ru
             if held_up.lets_others_go_on:
                 continue
             break
+        run.stop.check()
         try:
-            run.stop.check()
             work = pending.OF[layer](contract, run.settings)
+            one.turn(Looked(work))
             if work.reasons:
                 space.require([work], run.settings)
                 worked = True
                 suit(spark, run.settings, small=pending.is_small([work], (), run.settings))
                 take(step, layer, contract, spark, one)
-        except Stopped:
+        except Stopped as stopped:
+            one.turn(Ended(one.run_id, layer, contract, stopped))
             raise
         except Exception as error:
             failing = dataset.failing[layer] = _failed_again(held_up, damage.explained(as_failure(error), contract, run.settings))
             outcome(one, layer, contract.dataset, failing.failure)
+            one.turn(Ended(one.run_id, layer, contract, failing.failure))
             told.fail(failing.failure, _when(failing))
             if not failing.lets_others_go_on:
                 break

@@ -94,7 +94,8 @@ def test_what_everything_stands_on_stands_on_nothing_above(module):
 
 
 def test_no_file_holds_an_address():
-    address = re.compile("https?:" + "//", re.IGNORECASE)
+    """But the names that a lineage event has to carry: of the specification it follows, never looked up."""
+    address = re.compile("https?:" + "//(?!openlineage[.]io/spec\\b)", re.IGNORECASE)
     assert [str(f.relative_to(ROOT)) for f in files() if address.search(f.read_text("utf-8", errors="replace"))] == []
 
 
