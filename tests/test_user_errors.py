@@ -350,7 +350,7 @@ def test_with_json_the_same_lines_are_the_errors_of_the_result(given: Given, cap
     given.settings("cores: many\numask: 077\n")
     for arguments in (["run", "--json"], ["rnu", "--json"]):
         code, out, err = give(given, capsys, *arguments)
-        assert json.loads(out) == {"exit_code": code, "errors": err}
+        assert json.loads(out) == {"exit_code": code, "errors": [json.loads(line)["message"] for line in err]}
         assert err
 
 
