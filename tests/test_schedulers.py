@@ -265,7 +265,8 @@ def test_the_units_are_held_in_equally_and_leave_the_jvm_what_it_needs() -> None
     assert (run["ProtectSystem"], run["NoNewPrivileges"], run["CapabilityBoundingSet"]) == ("strict", "yes", "")
     assert (run["IPAddressDeny"], run["IPAddressAllow"]) == ("any", "localhost")
     assert not {"MemoryDenyWriteExecute", "ProcSubset"} & run.keys()
-    heap = run["Environment"].removeprefix("STREAMING_JOBS_DRIVER_MEMORY=")
+    given = dict(pair.split("=", 1) for pair in run["Environment"].split())
+    heap = given["STREAMING_JOBS_DRIVER_MEMORY"]
     assert mebibytes(run["MemoryMax"]) >= 2 * mebibytes(heap)
 
 
