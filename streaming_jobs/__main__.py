@@ -22,7 +22,7 @@ import typer
 
 from streaming_jobs import contract as contracts
 from streaming_jobs import settings as settings_of
-from streaming_jobs.console import Console, document
+from streaming_jobs.console import Console, document, written
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import ContractError, DamagedState, Failure, UsageError, as_failure
 from streaming_jobs.ledger import Status
@@ -514,7 +514,9 @@ def _sql(call: _Call, query: str, form: Form | None) -> int:
     if call.console.json or (form or (Form.TABLE if sys.stdout.isatty() else Form.CSV)) is Form.TABLE:
         call.console.rows(operation.first(answer, None if call.console.json else operation.MOST_ON_SCREEN))
     else:
-        sys.stdout.writelines(csvtext.lines(answer.columns, answer.rows))
+        for line in csvtext.lines(answer.columns, answer.rows):
+            if not written(line, end=""):
+                break
     return 0
 
 

@@ -8,6 +8,7 @@ for machines the lines about work, and failures, are its events instead: each is
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import traceback
@@ -55,7 +56,7 @@ class Console:
         if self.json and self.log:
             self.tell(line)
         elif not self.quiet:
-            print(printable(line), file=self.lines, flush=True)
+            written(printable(line), self.lines)
 
     def tell(self, line: str) -> None:
         """What happens meanwhile."""
@@ -76,18 +77,18 @@ class Console:
         values = [dict(zip(rows.columns, row, strict=True)) for row in rows.values]
         self.result({"exit_code": exit_code, "rows": values, "total": rows.total})
         if not self.json:
-            print(text(rows), flush=True)
+            written(text(rows))
 
     def plain(self, page: str) -> None:
         """A whole document as the result of a command; with --json it is part of `result`."""
         if not self.json:
-            print(page, end="", flush=True)
+            written(page, end="")
 
     def page(self, text: Callable[[int | None], str]) -> None:
         """A result in several tables, for people; nothing with --json. text: of the terminal's width, None: not on a terminal."""
         if not self.json:
             width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-            print(text(width), flush=True)
+            written(text(width))
 
     def fail(self, failure: Failure | str) -> None:
         """One line per finding, on stderr, also when quiet."""
@@ -129,7 +130,7 @@ class Console:
     def result(self, document: Mapping[str, Any]) -> None:
         """The machine-readable result; nothing without --json."""
         if self.json:
-            print(json.dumps(document, default=_plain, ensure_ascii=False), flush=True)
+            written(json.dumps(document, default=_plain, ensure_ascii=False))
 
     @contextmanager
     def progress(self) -> Iterator[Spinner | None]:
@@ -180,7 +181,23 @@ def printable(line: str) -> str:
 
 
 def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    written(line, sys.stderr)
+
+
+def written(text: str, stream: TextIO | None = None, end: str = "\n") -> bool:
+    """Write to a stream, stdout by default; False: whoever reads it has gone, as `head` does.
+
+    That is no reason to leave the work, so from then on the rest goes nowhere.
+    """
+    stream = stream or sys.stdout
+    try:
+        print(text, file=stream, end=end, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        return False
+    return True
 
 
 def _line(what: Note) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +23,7 @@ from streaming_jobs import csvtext
 from streaming_jobs.__main__ import app
 from streaming_jobs.errors import DamagedState, UsageError
 from streaming_jobs.operations import sql
+from tests.conftest import ROOT
 
 ORDERS = {"id": ["a", "b", None], "amount": [1, -2, 3]}
 
@@ -169,3 +172,15 @@ def test_a_terminal_gets_the_first_thousand_rows_and_the_number_of_all(data: Pat
     write(data, "gold/many", {"n": list(range(2500))})
     found = sql.first(sql.ask("SELECT n FROM many ORDER BY n", data), sql.MOST_ON_SCREEN)
     assert (found.values[-1], len(found.values), found.total) == ((999,), 1000, 2500)
+
+
+@pytest.mark.parametrize("query", ["SELECT n FROM many", "SELECT n FROM many LIMIT 1"], ids=["many lines", "one"])
+def test_a_reader_that_has_seen_enough_ends_it_without_a_word(data: Path, query: str) -> None:
+    write(data, "gold/many", {"n": list(range(50_000))})
+    command = [sys.executable, "-m", "streaming_jobs", "--home", str(data.parent), "sql", query]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert process.wait() == 0
