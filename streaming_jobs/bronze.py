@@ -9,16 +9,22 @@ the version of its Delta transaction. Intent (what the probe saw) goes to the le
 commit, the decision after it. After a crash the table itself says whether the number was committed:
 if so the intent is confirmed from the rows that carry it, never from the file as it is now; if not,
 the files are simply not ingested yet. A batch that comes again finds its files in the ledger.
+
+Rows are read before they are committed, where they are few or replace others, and a file that was touched
+meanwhile is left to the next look: Spark may have opened other bytes than were probed. Of many rows at once
+that is seen only afterwards; then the hash is left out, and the file is read again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError
+from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
@@ -46,6 +52,8 @@ from streaming_jobs.ledger import FileRow, FileState, Status
 from streaming_jobs.probe import Facts, Refusal
 from streaming_jobs.run import Clock, Healed, Run, record, require_rows
 from streaming_jobs.tables import Txn
+
+_READ_FIRST_BYTES = 64 << 20  # of files that replace rows; more would be as much again on disk
 
 
 @dataclass
@@ -342,11 +350,18 @@ def _load(
     try:
         rows = reading.read(spark, contract, ingest.folder, files, new_id)
         if in_place:
-            tables.replace(rows, table, _replaced(ingest, [*(f.path for f in files), *unknown], new_id), txn)
-        elif any(f.header for f in files):
-            if _are_few(files):
-                small.append(rows.toArrow(), table, txn)
-            else:
+            with _read_now(rows, files) as held:
+                steady = _untouched(ingest.folder, files)
+                if len(steady) == len(files):
+                    tables.replace(held, table, _replaced(ingest, [*(f.path for f in files), *unknown], new_id), txn)
+        elif any(f.header for f in files) and _are_few(files):
+            in_memory = rows.toArrow()
+            steady = _untouched(ingest.folder, files)
+            if len(steady) == len(files):
+                small.append(in_memory, table, txn)
+        else:
+            steady = files
+            if any(f.header for f in files):
                 tables.append(rows, table, txn)
     except (PySparkException, Py4JJavaError):
         readable = _without_unreadable(spark, ingest, files)
@@ -355,10 +370,37 @@ def _load(
         if readable:
             _load(spark, ingest, readable, clock, in_place=in_place, unknown=unknown)
         return
+    if len(steady) < len(files):  # what is touched while it is read is the next look's; the others are read without it
+        if steady:
+            _load(spark, ingest, steady, clock, in_place=in_place, unknown=unknown)
+        return
     hit("bronze.committed")
     clock.lap("write")
     decided = _confirm(contract, run, ingest.folder, ingest.states, intents, clock, ingest.batch_id)
     _note(ingest, decided)
+
+
+@contextmanager
+def _read_now(rows: DataFrame, files: Sequence[Facts]) -> Iterator[DataFrame]:
+    """The same rows, read before any of those is replaced that they are to replace; as they are where they are very many."""
+    if sum(f.size for f in files) > _READ_FIRST_BYTES:
+        yield rows
+        return
+    held = small.local(rows)
+    if held is not None:
+        yield held
+        return
+    stored = rows.persist(StorageLevel.DISK_ONLY)
+    try:
+        stored.count()
+        yield stored
+    finally:
+        stored.unpersist()
+
+
+def _untouched(folder: Path, files: Sequence[Facts]) -> Sequence[Facts]:
+    """The files that lie there as they were probed."""
+    return [f for f in files if _stamp(folder / f.path) == (f.size, f.modified_at)]
 
 
 def _are_few(files: Sequence[Facts]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streaming_jobs import bronze, failpoints, gold, ledger, probe, silver, small
+from streaming_jobs import bronze, failpoints, gold, ledger, probe, reading, silver, small
 from streaming_jobs.errors import DamagedState
 from tests import oracle
 from tests.conftest import ORDERS, ROOT, Home, assert_rows, assert_same, crash_at
@@ -229,6 +229,44 @@ def test_a_file_that_vanishes_between_the_look_at_it_and_its_reading_is_missing_
     assert reasons["tue.csv"] == ledger.VANISHED
     assert home.table("bronze/orders").where("_file = 'mon.csv'").count() == 3
     assert home.ok().notes == ()
+
+
+UNREADABLE = b'id,state,at,amount\n"1,open\n'
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["in memory", "through Spark"])
+@pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
+def test_of_a_file_that_is_replaced_while_it_is_read_nothing_is_taken(
+    home: Home, held: bool, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spark opens the new bytes under the time of the old ones; that they cannot be read makes the mixture stay."""
+    if known:
+        home.land("mon.csv", *MONDAY, at=1_767_600_000)
+        home.ok()
+    if not held:
+        monkeypatch.setattr(small, "MAX_ROWS", 0)
+    home.land("mon.csv", *MONDAY_CORRECTED, at=1_767_700_000)
+    home.land("tue.csv", *TUESDAY, at=1_767_700_000)
+    read = reading.read
+
+    def read_late(*arguments: Any) -> Any:
+        rows = read(*arguments)
+        if "mon.csv" in [facts.path for facts in arguments[3]] and (home.raw / "mon.csv").read_bytes() != UNREADABLE:
+            home.land_bytes("mon.csv", UNREADABLE, at=1_767_800_000)
+        return rows
+
+    with monkeypatch.context() as while_it_is_read:
+        while_it_is_read.setattr(reading, "read", read_late)
+        # Of a new file the sweep of the same run has another look.
+        assert [home.run().exit_code, home.run().exit_code] == ([0, 3] if known else [3, 0])
+    assert {path: status for path, (status, _) in home.states().items()} == {"mon.csv": "rejected", "tue.csv": "ingested"}
+    rows = [("mon.csv", line.split(",")[0], line.split(",")[3]) for line in MONDAY if known]
+    rows += [("tue.csv", line.split(",")[0], line.split(",")[3]) for line in TUESDAY]
+    assert_rows(home.table("bronze/orders").select("_file", "id", "amount"), rows, "_file string, id string, amount string")
+    home.land("mon.csv", *MONDAY_CORRECTED, at=1_767_900_000)
+    home.ok()
+    assert home.run().notes == ()
+    assert oracle.differences(home.path / "data", home.raw, oracle.parse(ORDERS), oracle.ORDERS_LOGIC) == []
 
 
 def test_a_file_that_vanishes_between_sparks_listing_and_the_batch_stops_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
