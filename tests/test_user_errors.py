@@ -68,6 +68,10 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Given]:
     (home / "conf/orders.yaml").write_text(ORDERS)
     monkeypatch.setenv("STREAMING_JOBS_HOME", str(home))
     monkeypatch.setenv("JAVA_HOME", str(home / "no-java"))
+    if session := sys.modules.get("streaming_jobs.session"):
+        # The session of the suite is not there for a command, which would take it, or end it.
+        monkeypatch.setattr(session, "_running", [])
+        monkeypatch.setattr(sys.modules["pyspark"].SparkContext, "_gateway", None)
     before = [(number, signal.getsignal(number)) for number in (*stop.SIGNALS, signal.SIGALRM)]
     umask = os.umask(0o022)
     with ExitStack() as stack:
