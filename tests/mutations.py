@@ -80,7 +80,8 @@ MUTATIONS = (
         "test_small.py::test_rows_of_a_transaction_that_the_table_has_are_not_appended_again",
     ),
     Mutation(
-        "statistics that are not exact", "small.py", "column_properties=dict.fromkeys(inexact, none) or None", "column_properties=None",
+        "statistics that are not exact", "compaction.py",
+        "column_properties=dict.fromkeys(inexact, none) or None", "column_properties=None",
         "test_small.py::test_no_file_is_passed_over_for_what_its_statistics_say",
     ),
     Mutation(
@@ -147,6 +148,19 @@ MUTATIONS = (
     Mutation(
         "order on replay", "silver.py", "if seen.refused < seen.rows or", "if seen.refused > seen.rows or",
         "test_meaning.py::test_a_row_that_comes_back_from_quarantine_does_not_win_over_a_newer_one",
+    ),
+    Mutation(
+        "checkpoint before a recomputation", "silver.py", 'checkpoints.discard(settings.checkpoint("silver", contract.dataset))', "pass",
+        "test_rebuild.py::test_a_delivery_that_came_and_went_around_a_silver_rebuild_that_died_leaves_nothing",
+    ),
+    Mutation(
+        "look at files before a commit", "bronze.py", "return [f for f in files if _stamp(folder / f.path) == (f.size, f.modified_at)]",
+        "return list(files)",
+        "test_recovery.py::test_of_a_file_that_is_replaced_while_it_is_read_nothing_is_taken",
+    ),
+    Mutation(
+        "files that a stream still reads", "operations/maintain.py", "[path for path in let_go if path not in needed]", "list(let_go)",
+        "test_maintain.py::test_what_the_streams_have_still_to_read_stays_however_old_it_is",
     ),
 )  # fmt: skip
 
