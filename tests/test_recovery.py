@@ -269,6 +269,25 @@ def test_of_a_file_that_is_replaced_while_it_is_read_nothing_is_taken(
     assert oracle.differences(home.path / "data", home.raw, oracle.parse(ORDERS), oracle.ORDERS_LOGIC) == []
 
 
+def test_what_was_read_of_many_rows_is_not_taken_for_what_was_probed(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other bytes lay there while Spark read, and the probed ones are back before anybody looks again."""
+    monkeypatch.setattr(small, "MAX_CSV_BYTES", 0)
+    home.land("mon.csv", *MONDAY, at=1_767_600_000)
+    read = reading.read
+
+    def read_late(*arguments: Any) -> Any:
+        rows = read(*arguments)
+        home.land("mon.csv", *TUESDAY, at=1_767_700_000)
+        return rows
+
+    with monkeypatch.context() as while_it_is_read, crash_at("bronze.committed"):
+        while_it_is_read.setattr(reading, "read", read_late)
+        home.run()
+    home.land("mon.csv", *MONDAY, at=1_767_800_000)
+    home.ok()
+    assert oracle.differences(home.path / "data", home.raw, oracle.parse(ORDERS), oracle.ORDERS_LOGIC) == []
+
+
 def test_a_file_that_vanishes_between_sparks_listing_and_the_batch_stops_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     file = home.land("mon.csv", *MONDAY)
     home.land("tue.csv", *TUESDAY)
