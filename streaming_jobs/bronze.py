@@ -400,7 +400,11 @@ def _read_now(rows: DataFrame, files: Sequence[Facts]) -> Iterator[DataFrame]:
 
 def _untouched(folder: Path, files: Sequence[Facts]) -> Sequence[Facts]:
     """The files that lie there as they were probed."""
-    return [f for f in files if _stamp(folder / f.path) == (f.size, f.modified_at)]
+    return [f for f in files if _is_untouched(folder, f)]
+
+
+def _is_untouched(folder: Path, known: Facts | FileRow) -> bool:
+    return _stamp(folder / known.path) == (known.size, known.modified_at)
 
 
 def _are_few(files: Sequence[Facts]) -> bool:
@@ -457,7 +461,7 @@ def _confirm(
                 f"data/{contract.bronze_table}: {held['rows']} rows of {intent.path} carry record numbers up to {held['last']}. "
                 "The file stays unconfirmed in the ledger. Restore data/ and checkpoints/ from one backup."
             )
-        same = _stamp(folder / intent.path) == (intent.size, intent.modified_at)
+        same = _is_untouched(folder, intent)
         read_at = {held["oldest"], held["newest"]} if held["rows"] else set()
         certain = same and read_at <= {_milliseconds(intent.modified_at)}
         decided.append(

@@ -141,7 +141,7 @@ def feed_is_gone(checkpoint: Path, table: Path) -> str | None:
             commit = _commit(table, version)
             if not commit.exists():
                 return f"_delta_log/{commit.name}"
-            for path in _files_of_feed(actions(table, version)):
+            for path in _still_read_of(version, offset, table):
                 if not (table / path).exists():
                     return path
     except _UNREADABLE:
@@ -163,11 +163,8 @@ def still_read(checkpoint: Path, table: Path) -> set[str] | None:
             return None
         if offset is None:
             return set()
-        first = int(offset["reservoirVersion"])
-        commits = [actions(table, version) for version in range(first, snapshots.existing(table).version() + 1)]
-        if commits and offset["index"] + 1 == _changes(commits[0]):
-            del commits[0]
-        return {path for commit in commits for path in _files_of_feed(commit)}
+        versions = range(int(offset["reservoirVersion"]), snapshots.existing(table).version() + 1)
+        return {path for version in versions for path in _still_read_of(version, offset, table)}
     except _UNREADABLE:
         return None
 
@@ -296,6 +293,18 @@ def _files_of_feed(commit: Sequence[dict[str, Any]]) -> list[str]:
     """The files that the change feed reads of a commit, relative to the table."""
     kinds = ("cdc",) if any("cdc" in a for a in commit) else ("add", "remove")
     return [unquote(a[kind]["path"]) for a in commit for kind in kinds if kind in a and (kind == "cdc" or changes_rows(a[kind]))]
+
+
+def _still_read_of(version: int, offset: dict[str, Any], table: Path) -> list[str]:
+    """The files that a stream at this offset reads of a commit; of one that it has read to the end none."""
+    commit = actions(table, version)
+    done = version == int(offset["reservoirVersion"]) and offset["index"] + 1 == _changes(commit)
+    return [] if done else _files_of_feed(commit)
+
+
+def has_changed_rows(commit: Sequence[dict[str, Any]]) -> bool:
+    """False for a commit that joined files, or changed properties."""
+    return any(changes_rows(a[kind]) for a in commit for kind in ("add", "remove") if kind in a)
 
 
 def changes_rows(file: dict[str, Any]) -> bool:

@@ -159,7 +159,7 @@ def _foreign(contract: Contract, settings: Settings, version: int) -> str | None
     except (OSError, ValueError):
         return None  # cleaned away since: a damaged one could not be opened
     ours = any(a.get("txn", {}).get("appId") == apps.bronze(contract.dataset) for a in actions)
-    if ours or not any(checkpoints.changes_rows(a[kind]) for a in actions for kind in ("add", "remove") if kind in a):
+    if ours or not checkpoints.has_changed_rows(actions):
         return None
     return str(next((a["commitInfo"].get("operation") for a in actions if "commitInfo" in a), None) or "unknown")
 

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from streaming_jobs import agreement, checkpoints, damage, ledger, locks, meaning, pending, snapshots
+from streaming_jobs import agreement, checkpoints, damage, ledger, locks, marks, meaning, pending, snapshots
 from streaming_jobs.contract import Contract, Redelivery
 from streaming_jobs.contract.load import examine_all
 from streaming_jobs.damage import Damage
@@ -98,11 +98,10 @@ def came(contract: Contract, settings: Settings) -> tuple[Arrival, ...]:
 
 
 def _names(contract: Contract) -> Iterator[tuple[str, str]]:
-    yield "bronze", contract.bronze_table
-    yield "silver", contract.silver_table
-    yield "quarantine", contract.quarantine_table
-    for gold in contract.gold:
-        yield "gold", gold.path
+    """Every table, with the first part of its path."""
+    for layer in damage.LAYERS:
+        for name in marks.tables(layer, contract):
+            yield name.partition("/")[0], name
 
 
 def _damages(contract: Contract, settings: Settings) -> Iterator[Damage]:
@@ -158,7 +157,7 @@ def _changed_at(table: Path, version: int) -> datetime | None:
         except (OSError, ValueError):
             return None
         made = next((a["commitInfo"].get("timestamp") for a in actions if "commitInfo" in a), None)
-        if version == 0 or any(checkpoints.changes_rows(a[kind]) for a in actions for kind in ("add", "remove") if kind in a):
+        if version == 0 or checkpoints.has_changed_rows(actions):
             return None if made is None else datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(made))
         version -= 1
     return None
