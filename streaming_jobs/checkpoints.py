@@ -221,7 +221,7 @@ def table_bytes(table: Path) -> int:
     found = snapshots.newest(table)
     if found is None:
         return 0
-    return sum(size or 0 for size in snapshots.files(found)["size_bytes"].to_pylist())
+    return snapshots.amount(found).size
 
 
 def _newest(log: Path) -> int | None:

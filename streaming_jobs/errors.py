@@ -41,6 +41,11 @@ class Unexpected(Failure):
         self.__cause__ = error
 
 
+def reason(error: Exception) -> str:
+    """Why something beside the work failed, in a word or two."""
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
 def is_of_data(error: Exception) -> bool:
     """True for an error of Spark about a value, SQLSTATE class 22: overflow, division by zero, a cast that fails."""
     state = getattr(error, "getSqlState", None)  # Spark is not imported where errors are

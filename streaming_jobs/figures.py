@@ -175,10 +175,8 @@ def _table(settings: Settings, name: str) -> Table | None:
     held = snapshots.newest(settings.table(name))
     if held is None:
         return None
-    files = held.get_add_actions(flatten=True)
-    sizes = files.column("size_bytes").to_pylist()
-    rows = files.column("num_records").to_pylist() if "num_records" in files.schema.names else [None] * len(sizes)
-    return Table(held.version(), sum(sizes), None if None in rows else sum(rows))
+    amount = snapshots.amount(held)
+    return Table(held.version(), amount.size, amount.rows)
 
 
 def _readable(read: Callable[[], _T]) -> _T | None:

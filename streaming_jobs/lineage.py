@@ -17,7 +17,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from streaming_jobs import checkpoints, ledger, marks, snapshots
-from streaming_jobs.errors import Failure, Stopped
+from streaming_jobs.errors import Failure, Stopped, reason
 from streaming_jobs.ledger import RunRow
 from streaming_jobs.run import Began, Ended, Looked, Note, Turn
 from streaming_jobs.settings import Settings
@@ -70,8 +70,9 @@ class Listener:
                 _append(self.file, happened)
         except Exception as error:
             if not self._fails:
-                why = getattr(error, "strerror", None) or type(error).__name__
-                self.warn(f"openlineage_file {self.file}: {why}; events are missing from it, what the command does is not affected.")
+                self.warn(
+                    f"openlineage_file {self.file}: {reason(error)}; events are missing from it, what the command does is not affected."
+                )
             self._fails = True
         else:
             self._fails = False

@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from streaming_jobs import figures as figures_of
 from streaming_jobs import pending
 from streaming_jobs.contract import Contract, examine_all
-from streaming_jobs.errors import DamagedState, InputRefused, Locked, Unexpected, UsageError, as_failure
+from streaming_jobs.errors import DamagedState, InputRefused, Locked, Unexpected, UsageError, as_failure, reason
 from streaming_jobs.figures import Failures, Figures
 from streaming_jobs.ledger import RunRow
 from streaming_jobs.run import Ended, Note, Turn
@@ -176,8 +176,7 @@ def kept(file: Path, settings: Settings, warn: Callable[[str], None]) -> Iterato
         try:
             write(file, settings, known)
         except Exception as error:
-            why = getattr(error, "strerror", None) or type(error).__name__
-            warn(f"metrics_file {file} was not written: {why}; what the command did is not affected.")
+            warn(f"metrics_file {file} was not written: {reason(error)}; what the command did is not affected.")
 
 
 def write(file: Path, settings: Settings, known: Scheduled) -> None:

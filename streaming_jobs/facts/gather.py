@@ -137,16 +137,8 @@ def _table(layer: str, name: str, settings: Settings) -> Table:
     found = None if snapshots.flaw(path) else snapshots.newest(path)
     if found is None:
         return Table(layer, name)
-    files = snapshots.files(found)
-    rows = files["num_records"].to_pylist() if "num_records" in files.column_names else [None]
-    return Table(
-        layer,
-        name,
-        None if None in rows else sum(rows),
-        sum(files["size_bytes"].to_pylist()),
-        found.version(),
-        _changed_at(path, found.version()),
-    )
+    amount = snapshots.amount(found)
+    return Table(layer, name, amount.rows, amount.size, found.version(), _changed_at(path, found.version()))
 
 
 def _changed_at(table: Path, version: int) -> datetime | None:

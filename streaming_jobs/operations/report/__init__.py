@@ -6,11 +6,12 @@ draws what the contract does not classify.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from streaming_jobs import ledger
+from streaming_jobs.contract import Contract
 from streaming_jobs.contract.load import examine_all
 from streaming_jobs.errors import UsageError
 from streaming_jobs.facts.gather import gather
@@ -37,7 +38,8 @@ def write(datasets: Sequence[str], settings: Settings, out: Path | None = None) 
     dataset without a contract.
     """
     target = settings.table(PLACE) if out is None else out.absolute()
-    _require_place(target, settings)
+    known = {e.dataset: e.contract for e in examine_all(settings.conf) if e.contract}
+    _require_place(target, known.values(), settings)
     # Only here: nothing else of the commands needs matplotlib, whose import takes half a second.
     from streaming_jobs.operations.report import charts
     from streaming_jobs.operations.report.history import history
@@ -46,7 +48,6 @@ def write(datasets: Sequence[str], settings: Settings, out: Path | None = None) 
     charts.prepare(settings.home / "checkpoints" / "matplotlib")
     now = ledger.now()
     facts = gather(datasets, settings, now)
-    known = {e.dataset: e.contract for e in examine_all(settings.conf, datasets) if e.contract}
     histories = [history(known[one.dataset], one, settings, now) for one in facts.datasets]
     document = page(facts, histories, settings.home.name or "home")
     target.parent.mkdir(exist_ok=True)
@@ -60,12 +61,12 @@ def write(datasets: Sequence[str], settings: Settings, out: Path | None = None) 
     return Written(target, "data/report.html" if out is None else str(out), facts)
 
 
-def _require_place(target: Path, settings: Settings) -> None:
+def _require_place(target: Path, contracts: Iterable[Contract], settings: Settings) -> None:
     if target.suffix.lower() not in _ENDS or target.is_dir():
         raise UsageError(f"--out {target}: a file whose name ends with .html is needed; nothing was written.")
     if not target.parent.is_dir() and target.parent != settings.home / "data":
         raise UsageError(f"--out {target}: there is no folder {target.parent}; nothing was written. Create it, or name another file.")
-    landings = [settings.landing(e.contract.landing.folder) for e in examine_all(settings.conf) if e.contract]
+    landings = [settings.landing(contract.landing.folder) for contract in contracts]
     for folder in target.resolve().parents:
         if (folder / "_delta_log").is_dir() or folder in (settings.home / "checkpoints", *(place.resolve() for place in landings)):
             raise UsageError(f"--out {target}: {folder} is for tables, checkpoints or deliveries; nothing was written. Name another file.")
