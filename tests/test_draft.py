@@ -354,6 +354,14 @@ KEYS: dict[str, tuple[list[str], list[str], str]] = {
     "a sensor and a time, not a temperature": (
         ["temperature,sensor_id,at\n20.5,a,2026-01-01 10:00\n20.6,b,2026-01-01 10:00\n20.7,a,2026-01-01 10:01\n"], ["sensor_id", "at"], "",
     ),
+    "a place and a time, not a count": (
+        ["place,at,v\nMill Lane,2026-01-01 10:00,7\nMill Lane,2026-01-01 11:00,8\nPort,2026-01-01 10:00,9\nPort,2026-01-01 11:00,6\n"],
+        ["place", "at"], "Also possible: v.",
+    ),
+    "a number with a bad value is a number still": (
+        ["shop,at,v\n" + "".join(f"{'ab'[n % 2]},2026-01-0{n // 2 + 1},{n * 7}\n" for n in range(8)) + "a,2026-01-05,E-07\n"],
+        ["shop", "at"], "Also possible: v.",
+    ),
     "none with a gap": (["id,code\n1,a\n,b\n"], ["code"], ""),
     "equal rows count once": (["id,v\n1,a\n1,a\n2,b\n"], ["id"], "all 2 different rows"),
     "equal values, written otherwise": (["id,code\n1.0,a\n1.00,b\n"], ["code"], ""),

@@ -25,7 +25,8 @@ _NUMBERED = frozenset(("zip", "plz", "postcode", "postal", "account", "iban", "c
 class Column:
     """at: where its cells stand in a row of the source. extra: its key in `_extra`, of a column that its header does not name alone.
 
-    distinct: values, as delivered. spaced, longest: of the values as text. remarks: what the reader should know, in sentences.
+    mostly: of a text, the reading that takes most of its values. distinct: values, as delivered. spaced, longest: of the values
+    as text. remarks: what the reader should know, in sentences.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Column:
     header: str | None  # as delivered, where `name` is another
     extra: str | None
     reading: Reading
+    mostly: Reading | None
     required: bool
     everywhere: bool  # every file has it
     distinct: int
@@ -60,6 +62,7 @@ def columns(source: Source) -> tuple[tuple[Column, ...], tuple[str, ...]]:
         reading = TEXT if header.repeated else values.guess(texts, decimal_commas=commas)
         if (person and person.kind == "phone numbers") or names.words(header.name) & _NUMBERED:
             reading = Reading("STRING", note="digits that are no quantity") if values.is_number(reading) else reading
+        mostly, taken = (values.nearly(texts) if reading == TEXT else None) or (None, 0)
         # White space alone is a text, but no number and no date.
         filled = (cells if reading.type == "STRING" else texts).total()
         everywhere = len(header.files) == len(source.files)
@@ -67,7 +70,7 @@ def columns(source: Source) -> tuple[tuple[Column, ...], tuple[str, ...]]:
             _filled(filled, len(source.rows), len(cells)),
             reading.note,
             spoiled.get(at, "") if reading.type == "STRING" else "",
-            _nearly(texts) if reading == TEXT and at not in spoiled and not header.repeated else "",
+            _nearly(mostly, taken, texts.total()) if mostly and at not in spoiled and not header.repeated else "",
             _perhaps_missing(texts) if reading.type == "STRING" and at not in spoiled else "",
             f"{'Seems' if person.sure else 'Perhaps seems'} to hold {person.kind}: {person.evidence}" if person else "",
             _named(header.name, name, repeated=header.repeated),
@@ -76,9 +79,9 @@ def columns(source: Source) -> tuple[tuple[Column, ...], tuple[str, ...]]:
         found.append(
             Column(
                 name=name, at=at, header=header.name if header.name != name and not header.repeated else None, extra=extras.get(at),
-                reading=reading, required=filled == len(source.rows) and everywhere and not header.repeated, everywhere=everywhere,
-                distinct=len(cells), spaced=any(" " in text for text in texts), longest=max(map(len, texts), default=0),
-                personal=person, remarks=tuple(_sentence(remark) for remark in remarks if remark),
+                reading=reading, mostly=mostly, required=filled == len(source.rows) and everywhere and not header.repeated,
+                everywhere=everywhere, distinct=len(cells), spaced=any(" " in text for text in texts),
+                longest=max(map(len, texts), default=0), personal=person, remarks=tuple(_sentence(remark) for remark in remarks if remark),
             )
         )  # fmt: skip
     return tuple(found), nulls
@@ -146,12 +149,8 @@ def _filled(filled: int, rows: int, distinct: int) -> str:
     return f"filled in {filled} of {rows} rows, {distinct} distinct"
 
 
-def _nearly(texts: Counter[str]) -> str:
-    found = values.nearly(texts)
-    if found is None:
-        return ""
-    reading, taken = found
-    return f"{reading} would take {taken} of {texts.total()} values; the rows of the others would be quarantined"
+def _nearly(mostly: Reading, taken: int, filled: int) -> str:
+    return f"{mostly} would take {taken} of {filled} values; the rows of the others would be quarantined"
 
 
 def _perhaps_missing(texts: Counter[str]) -> str:

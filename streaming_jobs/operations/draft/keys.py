@@ -53,7 +53,7 @@ def candidates(source: Source, columns: Sequence[Column], dataset: str) -> tuple
     eligible = [c for c in columns if c.required and c.type not in ("BOOLEAN", "DOUBLE") and c.extra is None]
     codes = {c.name: _codes(rows, c) for c in eligible}
     slices = tuple(c.name for c in eligible if c.type in ("DATE", "TIMESTAMP") and not is_change(c) and _is_slice(rows, codes[c.name]))
-    weighed = [_weigh(c, dataset) for c in eligible]
+    weighed = [_weigh(c, dataset, different) for c in eligible]
     found: list[tuple[frozenset[str], Candidate]] = []
     for members in sorted(_sets(weighed), key=_cost):
         names = frozenset(w.column.name for w in members)
@@ -80,8 +80,10 @@ def is_change(column: Column) -> bool:
     return column.type == "BIGINT" and bool(called & _COUNTED)
 
 
-def _weigh(column: Column, dataset: str) -> _Weighed:
-    called, kind = words(column.header or column.name), column.type
+def _weigh(column: Column, dataset: str, rows: int) -> _Weighed:
+    called = words(column.header or column.name)
+    # A few bad values make a text of a quantity, which names a row no better for it.
+    kind = (column.mostly or column.reading).type
     if is_change(column):
         return _Weighed(column, 12, 9)
     if kind in ("DATE", "TIMESTAMP"):
@@ -93,7 +95,8 @@ def _weigh(column: Column, dataset: str) -> _Weighed:
         return _Weighed(column, 0 if own else 1, 0)
     if called & _LINES:
         return _Weighed(column, 8, 1)
-    if kind == "STRING" and not column.spaced and column.longest <= _CODE:
+    # What comes again is the name of something, a place or a shop, with or without blanks.
+    if kind == "STRING" and column.longest <= _CODE and (not column.spaced or column.distinct <= rows / 2):
         return _Weighed(column, 4, 2)
     if kind == "BIGINT":
         return _Weighed(column, 8, 5)
