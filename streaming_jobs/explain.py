@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, Row, SparkSession
@@ -48,7 +49,12 @@ def explain(contract: Contract, settings: Settings, key: Sequence[str]) -> Rows:
         raise UsageError(f"data/{contract.bronze_table} does not exist yet; run `streaming-jobs run {contract.dataset}`.")
     with locks.hold(settings, pending.OF, [contract.dataset]) as held, session.opened(settings, held, small=True) as spark:
         steps = tuple(_life(spark, contract, settings, key))
-    return Rows(COLUMNS, tuple((s.table, s.came_from, s.judgement, dict(s.values)) for s in steps), len(steps))
+    return Rows(COLUMNS, tuple((s.table, s.came_from, s.judgement, _aware(s.values)) for s in steps), len(steps))
+
+
+def _aware(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Spark hands timestamps over in UTC, as `session` tells it to, and does not say so."""
+    return {name: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value for name, value in values.items()}
 
 
 def _life(spark: SparkSession, contract: Contract, settings: Settings, key: Sequence[str]) -> Iterator[Step]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -54,7 +54,7 @@ def test_a_key_is_followed_from_every_row_of_its_files_to_the_groups_it_counts_i
             "silver/orders",
             "b.csv row 1",
             "the row of this key",
-            {"id": "1", "state": "paid", "at": datetime(2026, 1, 2), "amount": Decimal("2.50")},
+            {"id": "1", "state": "paid", "at": datetime(2026, 1, 2, tzinfo=UTC), "amount": Decimal("2.50")},
         ),
         ("gold/by_state", None, "counts in this group", {"state": "paid", "orders": 2, "revenue": Decimal("3.50")}),
         ("gold/all_states", None, "counts in this group", {"everything": "all", "orders": 3}),
