@@ -226,16 +226,19 @@ def _total(layer: str, balances: Sequence[RunRow]) -> str:
     def total(name: str) -> int:
         return sum(getattr(b, name) for b in balances)
 
+    def many(name: str, what: str) -> str:
+        return f"{total(name)} {what}{'' if total(name) == 1 else 's'}"
+
     if layer == "bronze":
-        parts = [f"{total('files')} files", f"{total('accepted')} rows in"]
+        parts = [many("files", "file"), f"{many('accepted', 'row')} in"]
         parts += [f"{total('deleted')} replaced"] if total("deleted") else []
     elif layer == "silver":
-        parts = [f"{total('rows_in')} rows read", f"{total('accepted')} accepted", f"{total('superseded')} superseded"]
+        parts = [f"{many('rows_in', 'row')} read", f"{total('accepted')} accepted", f"{total('superseded')} superseded"]
         parts += [f"{total('quarantined')} quarantined"]
-        parts += [f"{total('deleted')} keys deleted"] if total("deleted") else []
+        parts += [f"{many('deleted', 'key')} deleted"] if total("deleted") else []
     else:
-        parts = [f"{total('rows_in')} changed rows read"]
-        parts += [f"{total('deleted')} groups deleted"] if total("deleted") else []
+        parts = [f"{many('rows_in', 'changed row')} read"]
+        parts += [f"{many('deleted', 'group')} deleted"] if total("deleted") else []
     return f"{layer}: {', '.join(parts)}"
 
 

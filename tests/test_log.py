@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from streaming_jobs import ledger, log
-from streaming_jobs.console import Console
+from streaming_jobs.console import Console, summary
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import ContractError, InputRefused, Stopped, Unexpected, UsageError
 from streaming_jobs.increment import Outcome
@@ -119,6 +119,24 @@ def test_the_end_of_a_run_comes_after_its_failures_and_a_run_without_work_is_one
         ("failure", "error", "no folder", None, 2),
         ("ended", "error", "failed after 2.0 s", "r3", 2),
         ("ended", "warning", "done in 2.0 s", "r4", 3),
+    ]
+
+
+def test_the_last_lines_of_a_run_add_its_batches_up_and_one_of_a_thing_is_one() -> None:
+    one = replace(BALANCE, layer="bronze", files=1, rows_in=1, accepted=1, deleted=0)
+    more = replace(one, batch_id=None, files=2, rows_in=5, accepted=5, deleted=4)
+    below = [replace(BALANCE, rows_in=1, accepted=1, superseded=0, quarantined=0, deleted=1), replace(one, layer="gold", deleted=1)]
+    assert [*summary([one, *below], 1.04, failed=False)] == [
+        "bronze: 1 file, 1 row in",
+        "silver: 1 row read, 1 accepted, 0 superseded, 0 quarantined, 1 key deleted",
+        "gold: 1 changed row read, 1 group deleted",
+        "done in 1.0 s",
+    ]
+    assert [*summary([one, more, BALANCE, replace(BALANCE, layer="gold")], 1.04, failed=False)] == [
+        "bronze: 3 files, 6 rows in, 4 replaced",
+        "silver: 10 rows read, 6 accepted, 3 superseded, 1 quarantined, 2 keys deleted",
+        "gold: 10 changed rows read, 2 groups deleted",
+        "done in 1.0 s",
     ]
 
 

@@ -104,7 +104,8 @@ def _of_files(one: Dataset, now: datetime) -> Iterator[Hand]:
 
 
 def _of_file(dataset: str, file: RefusedFile) -> Hand:
-    kept = f"; its {file.rows} rows of before stay" if file.rows else ""
+    stay = "its one row of before stays" if file.rows == 1 else f"its {file.rows} rows of before stay"
+    kept = f"; {stay}" if file.rows else ""
     # A reason may name the command itself.
     reason = (file.reason or "no reason was noted").split("; if that is right:")[0]
     if file.by_contract or file.status == "held":
