@@ -45,6 +45,9 @@ def test_the_quick_start_prints_what_the_readme_says(tmp_path: Path) -> None:
     for made in (".venv", ".jars"):
         (checkout / made).symlink_to(ROOT / made)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", "STREAMING_JOBS_"))}
+    # An older one would be made anew, and then belong to a folder that is gone after the test.
+    fresh = subprocess.run(["make", "--question", ".venv/ready"], cwd=checkout, env=environment, check=False).returncode == 0
+    assert fresh, "the set-up is older than what it is made of: run `make setup` first"
     done = subprocess.run(
         ["bash", "-e", "-c", commands()], cwd=checkout, env=environment, capture_output=True, text=True, check=False, timeout=400
     )
