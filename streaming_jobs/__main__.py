@@ -24,7 +24,7 @@ from streaming_jobs import contract as contracts
 from streaming_jobs import settings as settings_of
 from streaming_jobs.console import Console, document, written
 from streaming_jobs.contract import Contract
-from streaming_jobs.errors import ContractError, DamagedState, Failure, UsageError, as_failure
+from streaming_jobs.errors import ContractError, DamagedState, Failure, InputRefused, UsageError, as_failure
 from streaming_jobs.ledger import Status
 from streaming_jobs.settings import Settings
 from streaming_jobs.stop import Stop
@@ -62,6 +62,11 @@ class Layer(StrEnum):
 class Form(StrEnum):
     TABLE = "table"
     CSV = "csv"
+
+
+class Deliveries(StrEnum):
+    LIST = "list"
+    REWRITE = "rewrite"
 
 
 _Work = Callable[[tuple[Contract, ...], "Run", Callable[[str, str], None]], "Outcome"]
@@ -258,6 +263,19 @@ def maintain(
 ) -> None:
     """Join small files and remove those that no table, reader of the last days or stream needs any more."""
     _exit(context, lambda call: _maintain(call, datasets, keep_days))
+
+
+@app.command()
+def forget(
+    context: typer.Context,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
+    key: Annotated[list[str], typer.Option(help="A value for each column of the key, in its order.")],
+    files: Annotated[
+        Deliveries, typer.Option(help="Delivered files that hold the key: name them, or write them again without its records.")
+    ] = Deliveries.LIST,
+) -> None:
+    """Erase one key from every layer with all older versions, keep it out from now on, and prove it by a search; 3 if something is left."""
+    _exit(context, lambda call: _forget(call, dataset, key, files))
 
 
 @contract_app.command("diff")
@@ -613,6 +631,18 @@ def _maintain(call: _Call, datasets: Sequence[str] | None, keep_days: int | None
     days = settings.change_feed_retention_days if keep_days is None else keep_days
     call.console.rows(operation.maintain(call.contracts(settings, datasets or ()), settings, days))
     return 0
+
+
+def _forget(call: _Call, dataset: str, key: Sequence[str], files: Deliveries) -> int:
+    from streaming_jobs import forget as operation
+
+    settings = call.settings()
+    (contract,) = call.contracts(settings, [dataset])
+    erased = operation.forget(contract, _run(call, settings), key, rewrite=files is Deliveries.REWRITE)
+    call.console.say(operation.said(erased))
+    code = InputRefused.exit_code if erased.left else 0
+    call.console.rows(operation.rows(erased), exit_code=code)
+    return code
 
 
 def _diff(call: _Call, old: Path | None, new: Path | None) -> int:

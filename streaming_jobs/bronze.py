@@ -34,6 +34,7 @@ from streaming_jobs import (
     archive,
     checkpoints,
     damage,
+    forgotten,
     landing,
     ledger,
     pending,
@@ -186,7 +187,7 @@ def _read_again(spark: SparkSession, ingest: _Ingest) -> None:
 def _counted(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts]) -> tuple[Sequence[Facts], int]:
     """The files that Spark can read, and their rows; the others are rejected."""
     try:
-        return files, reading.read(spark, ingest.contract, ingest.folder, files, 0).count()
+        return files, _read(spark, ingest, files, 0).count()
     except (PySparkException, Py4JJavaError):
         readable = _without_unreadable(spark, ingest, files)
         if len(readable) == len(files):
@@ -348,7 +349,7 @@ def _load(
     clock.lap("ledger")
     txn = Txn(apps.bronze(contract.dataset), new_id)
     try:
-        rows = reading.read(spark, contract, ingest.folder, files, new_id)
+        rows = _read(spark, ingest, files, new_id)
         if in_place:
             with _read_now(rows, files) as held:
                 steady = _untouched(ingest.folder, files)
@@ -378,6 +379,11 @@ def _load(
     clock.lap("write")
     decided = _confirm(contract, run, ingest.folder, ingest.states, intents, clock, ingest.batch_id)
     _note(ingest, decided)
+
+
+def _read(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], new_id: int) -> DataFrame:
+    rows = reading.read(spark, ingest.contract, ingest.folder, files, new_id)
+    return forgotten.left_out(rows, ingest.contract, forgotten.of(ingest.run.settings, ingest.contract.dataset))
 
 
 @contextmanager
@@ -456,7 +462,8 @@ def _confirm(
     decided = []
     for intent in intents:
         held = found.get(intent.path) or {"rows": 0, "malformed": 0, "last": 0}
-        if held["rows"] != held["last"]:
+        lacking = held["last"] - held["rows"]
+        if lacking and (lacking < 0 or not forgotten.of(run.settings, contract.dataset)):
             raise DamagedState(
                 f"data/{contract.bronze_table}: {held['rows']} rows of {intent.path} carry record numbers up to {held['last']}. "
                 "The file stays unconfirmed in the ledger. Restore data/ and checkpoints/ from one backup."

@@ -132,16 +132,19 @@ def is_set_back(checkpoint: Path, apps: Sequence[str], holders: Sequence[Path]) 
 
 
 def feed_is_gone(checkpoint: Path, table: Path) -> str | None:
-    """What a stream over the change feed would still have to read and cannot, because it was cleaned away; None: it is all there."""
+    """What a stream over the change feed needs to go on and cannot have, because it was cleaned away; None: it is all there."""
     try:
-        offset = _offset_in(checkpoint, table)
-        if offset is None or offset["isStartingVersion"]:
+        reached = _reached(checkpoint, table)
+        first = first_commit(checkpoint, table)
+        if reached is None or first is None or reached["isStartingVersion"]:
             return None
-        for version in range(int(offset["reservoirVersion"]), snapshots.existing(table).version() + 1):
+        for version in range(first, snapshots.existing(table).version() + 1):
             commit = _commit(table, version)
             if not commit.exists():
                 return f"_delta_log/{commit.name}"
-            for path in _still_read_of(version, offset, table):
+            if version < int(reached["reservoirVersion"]):
+                continue
+            for path in _still_read_of(version, reached, table):
                 if not (table / path).exists():
                     return path
     except _UNREADABLE:
@@ -167,6 +170,21 @@ def still_read(checkpoint: Path, table: Path) -> set[str] | None:
         return {path for version in versions for path in _still_read_of(version, offset, table)}
     except _UNREADABLE:
         return None
+
+
+def first_commit(checkpoint: Path, table: Path) -> int | None:
+    """The oldest version whose commit a stream over this very table opens when it is started again; None: it begins with what there is.
+
+    Not that of the offset it has reached: Spark asks a source for the newest batch once more before it plans the next one, so the
+    commit at which that batch began has to be there, though all of it was read (run with Spark 4.2 and Delta 4.4).
+    """
+    newest = _newest(checkpoint / "offsets")
+    reached = _offset_in(checkpoint, table)
+    if not newest or reached is None:
+        return None if reached is None else int(reached["reservoirVersion"])
+    began = _offset(checkpoint, newest - 1)
+    offsets = [reached, *([began] if _is_of(began, snapshots.existing(table)) else [])]
+    return min(int(offset["reservoirVersion"]) for offset in offsets)
 
 
 def discard(checkpoint: Path) -> None:
@@ -269,6 +287,13 @@ def _offset_in(checkpoint: Path, table: Path) -> dict[str, Any] | None:
     """The newest offset of a stream over this very table; None: there is none, or it is of another. Raises as `_offset`."""
     newest = _newest(checkpoint / "offsets")
     offset = None if newest is None else _offset(checkpoint, newest)
+    return offset if offset and _is_of(offset, snapshots.existing(table)) else None
+
+
+def _reached(checkpoint: Path, table: Path) -> dict[str, Any] | None:
+    """The offset up to which the batches of a stream over this very table have ended; None: none has. Raises as `_offset`."""
+    ended = _newest(checkpoint / "commits")
+    offset = None if ended is None else _offset(checkpoint, ended)
     return offset if offset and _is_of(offset, snapshots.existing(table)) else None
 
 

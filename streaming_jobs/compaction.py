@@ -1,9 +1,14 @@
-"""Small files of a table joined, in one commit that changes no row; change feeds pass over it. The caller holds the layer's lock."""
+"""Files of a table: small ones joined, in one commit that changes no row and that change feeds pass over; those let go of removed.
+
+The caller holds the layer's lock.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +30,24 @@ def join(table: Path, at_least: int) -> None:
     if max(places.values(), default=0) >= at_least:
         schema = pa.schema(found.schema().to_arrow())
         DeltaTable(str(table)).optimize.compact(target_size=JOINED_BYTES, writer_properties=writer(schema))
+
+
+def let_go(table: Path, keep_days: int) -> list[str]:
+    """Files, relative to the table, that do not belong to it: let go of, never committed, or of its change feed; not younger than that."""
+    # Only listed here: delta-rs would remove what a stream still reads, and commit twice to say that it did.
+    listed = DeltaTable(str(table)).vacuum(retention_hours=24 * keep_days, dry_run=True, enforce_retention_duration=False, full=True)
+    present = (path if (table / path).exists() else unquote(path) for path in listed)
+    return [path for path in dict.fromkeys(present) if (table / path).exists() and not Path(path).name.startswith(".")]
+
+
+def remove(table: Path, paths: Sequence[str]) -> int:
+    """Remove files that `let_go` names; returns their bytes."""
+    freed = 0
+    for file in (table / path for path in paths):
+        freed += file.stat().st_size
+        file.unlink()
+        file.with_name(f".{file.name}.crc").unlink(missing_ok=True)  # Hadoop's checksum beside it
+    return freed
 
 
 def writer(schema: pa.Schema) -> WriterProperties:

@@ -38,7 +38,10 @@ def require_none(layer: str, contract: Contract, settings: Settings) -> None:
 def of_layer(layer: str, contract: Contract, settings: Settings) -> Iterator[Damage]:
     """What is seen at a glance: names, sizes, newest commits. Where a table cannot be opened nothing more is looked for."""
     above = LAYERS[: LAYERS.index(layer) + 1]
-    unreadable = [found for name in above for found in _unreadable(name, contract, settings)] + [*of_ledger(settings)]
+    unreadable = [found for name in above for found in _unreadable(name, contract, settings)] + [
+        *of_ledger(settings),
+        *_of_forgotten(settings),
+    ]
     yield from unreadable
     if not unreadable:
         yield from _set_back(layer, contract, settings)
@@ -108,6 +111,12 @@ def of_ledger(settings: Settings) -> Iterator[Damage]:
     for name in (ledger.FILES, ledger.RUNS):
         if flaw := snapshots.flaw(settings.table(name)):
             yield Damage(f"data/{name}", flaw, "`streaming-jobs rebuild ledger` makes the ledger again from bronze.")
+
+
+def _of_forgotten(settings: Settings) -> Iterator[Damage]:
+    if flaw := snapshots.flaw(settings.table(ledger.FORGOTTEN)):
+        remedy = "Restore it from a backup: without it the keys that `forget` erased would be read again with the next delivery."
+        yield Damage(f"data/{ledger.FORGOTTEN}", flaw, remedy)
 
 
 def repair(layer: str, dataset: str) -> str:

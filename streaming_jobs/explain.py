@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import gold, locks, pending, session, tables
-from streaming_jobs.contract import Contract, Gold, SilverColumn
+from streaming_jobs import gold, keys, locks, pending, session, tables
+from streaming_jobs.contract import Contract, Gold
 from streaming_jobs.errors import UsageError
 from streaming_jobs.grid import Rows
-from streaming_jobs.rules import casts, versions
+from streaming_jobs.rules import versions
 from streaming_jobs.rules.judgement import judge
 from streaming_jobs.settings import Settings
 from streaming_jobs.sqltext import quoted
@@ -42,9 +42,7 @@ def explain(contract: Contract, settings: Settings, key: Sequence[str]) -> Rows:
     key: one text per column of the key, in its order. Raises UsageError when there are more or fewer, one is no value of its
     column's type, or nothing was loaded yet; Locked as `verify` does, so that the layers stand still meanwhile.
     """
-    if len(key) != len(contract.silver.keys):
-        wanted = " ".join(f"--key <{name}>" for name in contract.silver.keys)
-        raise UsageError(f"the key of {contract.dataset} is {', '.join(contract.silver.keys)}: {wanted}. Nothing was read.")
+    keys.require(contract, key)
     if not tables.exists(settings.table(contract.bronze_table)):
         raise UsageError(f"data/{contract.bronze_table} does not exist yet; run `streaming-jobs run {contract.dataset}`.")
     with locks.hold(settings, pending.OF, [contract.dataset]) as held, session.opened(settings, held, small=True) as spark:
@@ -58,11 +56,11 @@ def _aware(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _life(spark: SparkSession, contract: Contract, settings: Settings, key: Sequence[str]) -> Iterator[Step]:
-    wanted = _typed(spark, contract, key)
+    wanted = keys.typed(spark, contract, key)
     rows = judge(tables.read(spark, settings.table(contract.bronze_table)), contract)
     order = versions.order(contract)
     newest_first = [F.col(quoted(c)).desc_nulls_last() for c in order]
-    found = rows.where(_has(wanted) | _was_delivered_as(contract, key)).orderBy(*newest_first).limit(_MOST).collect()
+    found = rows.where(keys.has(wanted) | keys.was_delivered_as(contract, key)).orderBy(*newest_first).limit(_MOST).collect()
     if not found:
         yield Step(contract.bronze_table, None, "no row carries this key", {})
     valid = sorted((row for row in found if not row["_reasons"]), key=lambda row: _sortable(row, order))
@@ -79,7 +77,7 @@ def _below(spark: SparkSession, contract: Contract, settings: Settings, wanted: 
     """What Silver holds of the key, and the groups of Gold that its row is in."""
     if not tables.exists(settings.table(contract.silver_table)):
         return
-    silver = tables.read(spark, settings.table(contract.silver_table)).where(_has(wanted))
+    silver = tables.read(spark, settings.table(contract.silver_table)).where(keys.has(wanted))
     held = silver.first()
     if held is None:
         late = "" if winner is None else f"; behind bronze, run `streaming-jobs silver {contract.dataset}`"
@@ -110,41 +108,6 @@ def _groups(table: DataFrame, grain: DataFrame, made: Gold) -> DataFrame:
     for column in made.grain:
         same = same & F.col(f"held.{quoted(column.name)}").eqNullSafe(F.col(f"wanted.{quoted(column.name)}"))
     return table.alias("held").join(grain.alias("wanted"), same, "left_semi")
-
-
-def _typed(spark: SparkSession, contract: Contract, key: Sequence[str]) -> dict[str, Any]:
-    """The key as Silver has it. A column with a format is also taken as ISO writes it."""
-    columns = [_column(contract, name) for name in contract.silver.keys]
-    texts = list(zip(columns, map(F.lit, key), strict=True))
-    values = [F.coalesce(casts.typed(text, c), text.try_cast(c.type)).alias(c.name) for c, text in texts]
-    found = spark.range(1).select(*values).first()
-    assert found is not None  # one row was made
-    for column, text in zip(columns, key, strict=True):
-        if found[column.name] is None:
-            raise UsageError(f"--key {text}: no {column.type}, which {column.name} of {contract.dataset} is. Nothing was read.")
-    return found.asDict()
-
-
-def _column(contract: Contract, name: str) -> SilverColumn:
-    return next(c for c in contract.silver.columns if c.name == name)
-
-
-def _has(wanted: Mapping[str, Any]) -> Column:
-    same = F.lit(True)
-    for name, value in wanted.items():
-        same = same & (F.col(quoted(name)) == F.lit(value))
-    return same
-
-
-def _was_delivered_as(contract: Contract, key: Sequence[str]) -> Column:
-    """True for a row whose key was delivered so, though it may have been refused; False where the key is computed."""
-    plain = {c.name for c in contract.bronze.columns}
-    if not plain.issuperset(contract.silver.keys):
-        return F.lit(False)
-    same = F.lit(True)
-    for name, text in zip(contract.silver.keys, key, strict=True):
-        same = same & (F.trim(F.col(f"_bronze.{quoted(name)}"), F.lit(casts.WHITE)) == F.lit(text.strip()))
-    return F.coalesce(same, F.lit(False))
 
 
 def _sortable(row: Row, order: Sequence[str]) -> list[tuple[bool, Any]]:

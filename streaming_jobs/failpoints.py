@@ -39,6 +39,11 @@ NAMES = (
     "gold.replaced",
     "gold.discarded",
     "gold.recorded",
+    "forget.listed",
+    "forget.noted",
+    "forget.erased",
+    "forget.purged",
+    "forget.rewritten",
 )
 """In the order of the data. Each stands right after the step it is named after; docs/reliability.md says what that is."""
 

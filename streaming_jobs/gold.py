@@ -52,7 +52,7 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     checkpoint = run.settings.checkpoint("gold", contract.dataset)
     gone = checkpoints.feed_is_gone(checkpoint, silver)
     if gone:
-        what = f"data/{contract.silver_table}/{gone} was cleaned away before it was read: every table is computed again"
+        what = f"data/{contract.silver_table}/{gone} was cleaned away, and the stream needs it: every table is computed again"
         run.notify(Healed("gold", contract.dataset, what))
     if gone or checkpoints.is_outdated(checkpoint, silver):
         checkpoints.discard(checkpoint)

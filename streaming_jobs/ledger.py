@@ -26,6 +26,7 @@ from streaming_jobs.settings import Settings
 
 FILES = "ledger/files"
 RUNS = "ledger/runs"
+FORGOTTEN = "ledger/forgotten"
 _COMPACT_EVERY = 100  # commits
 _FILE_BYTES = 16 << 20  # a file of this size is not written again
 RETENTION = {
@@ -140,6 +141,17 @@ class RunRow:
     stages: str | None
 
 
+@dataclass(frozen=True)
+class ForgottenRow:
+    """A key that is to be forgotten: by one digest, when the erasure began, or when it had been done to the end (see `forgotten`)."""
+
+    dataset: str
+    salt: str
+    digest: str
+    begun_at: datetime | None
+    ended_at: datetime | None
+
+
 _TEXT, _LONG, _DOUBLE = arrow.DataType.utf8(), arrow.DataType.int64(), arrow.DataType.float64()
 _TIME = arrow.DataType.timestamp("us", tz="UTC")
 _LIST = arrow.DataType.list(arrow.Field("element", _TEXT))
@@ -155,6 +167,7 @@ _RUN_TYPES = {
     "started_at": _TIME,
     "seconds": _DOUBLE,
 }
+_FORGOTTEN_TYPES = {"dataset": _TEXT, "salt": _TEXT, "digest": _TEXT, "begun_at": _TIME, "ended_at": _TIME}
 
 
 @dataclass(frozen=True)
@@ -287,6 +300,27 @@ def append_runs(settings: Settings, rows: Sequence[RunRow], txn: tuple[str, int]
     """Append balances; the same transaction twice is written once, one without a transaction each time."""
     columns = {f.name: [getattr(r, f.name) for r in rows] for f in fields(RunRow)}
     _append(settings.table(RUNS), columns, _RUN_TYPES, txn)
+
+
+def append_forgotten(settings: Settings, rows: Sequence[ForgottenRow]) -> None:
+    columns = {f.name: [getattr(r, f.name) for r in rows] for f in fields(ForgottenRow)}
+    _append(settings.table(FORGOTTEN), columns, _FORGOTTEN_TYPES, None)
+
+
+def unfinished_erasure(settings: Settings, dataset: str) -> datetime | None:
+    """When the oldest erasure of a dataset began that did not come to its end; None: there is none."""
+    table = settings.table(FORGOTTEN)
+    if snapshots.newest(table) is None:
+        return None
+    found = query({"forgotten": table}, _UNFINISHED.format(dataset=text(dataset)))[0]["at"]
+    return found.replace(tzinfo=UTC) if found else None
+
+
+_UNFINISHED = """
+SELECT min(begun_at) AS at FROM (
+  SELECT min(begun_at) AS begun_at FROM forgotten WHERE dataset = {dataset} GROUP BY digest
+  HAVING max(begun_at) > coalesce(max(ended_at), to_timestamp('1970-01-01'))) AS open
+"""
 
 
 def transaction_version(table: Path, app: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ from streaming_jobs.errors import Locked, UsageError
 from streaming_jobs.settings import Settings
 
 _MOST = 300  # bytes of a command line that are kept
+_NO_KEY = re.compile(r"^(--key=).*", re.DOTALL)
 
 
 @contextmanager
@@ -100,7 +102,10 @@ def _unwritable(place: Path, error: OSError) -> UsageError:
 
 
 def _command() -> str:
-    return shlex.join(["streaming-jobs", *sys.argv[1:]])[:_MOST]
+    """The command line, without keys: what is forgotten must not stay here."""
+    words = [_NO_KEY.sub(r"\1…", word) for word in sys.argv[1:]]
+    shown = ["…" if before == "--key" else word for before, word in zip(["", *words], words, strict=False)]
+    return shlex.join(["streaming-jobs", *shown])[:_MOST]
 
 
 def _holder(written: str) -> str:

@@ -65,7 +65,9 @@ def _follow(spark: SparkSession, contract: Contract, run: Run, *, anew: bool, gu
     checkpoint = settings.checkpoint("silver", contract.dataset)
     held = [settings.table(name) for name in (contract.silver_table, contract.quarantine_table)]
     gone = checkpoints.feed_is_gone(checkpoint, bronze)
-    lost = f"data/{contract.bronze_table}/{gone} was cleaned away before it was read" if gone else _lost(checkpoint, contract, settings)
+    lost = (
+        f"data/{contract.bronze_table}/{gone} was cleaned away, and the stream needs it" if gone else _lost(checkpoint, contract, settings)
+    )
     if lost or checkpoints.is_of_another(checkpoint, bronze):
         # Before they are created: a table that was lost lacks what the stream has passed.
         checkpoints.discard(checkpoint)

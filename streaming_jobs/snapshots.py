@@ -37,6 +37,11 @@ def newest(table: Path) -> DeltaTable | None:
     return found
 
 
+def let_go(table: Path) -> None:
+    """Open a table anew when it is asked for next: its log was cut off, and what is held reads files that are gone."""
+    _opened.pop(table, None)
+
+
 def existing(table: Path) -> DeltaTable:
     """As `newest`. Raises TableNotFoundError when there is no table."""
     return newest(table) or DeltaTable(str(table))

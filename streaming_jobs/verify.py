@@ -17,6 +17,7 @@ from streaming_jobs import (
     checkpoints,
     damage,
     definition,
+    forgotten,
     gold,
     landing,
     ledger,
@@ -131,7 +132,8 @@ def of_bronze(spark: SparkSession, contract: Contract, settings: Settings, limit
     rows = _newest_delivery(tables.read(spark, table), contract)
     for at in range(0, len(files), settings.max_files_per_batch):
         chunk = files[at : at + settings.max_files_per_batch]
-        fresh = reading.read(spark, contract, settings.landing(contract.landing.folder), chunk, 0)
+        read = reading.read(spark, contract, settings.landing(contract.landing.folder), chunk, 0)
+        fresh = forgotten.left_out(read, contract, forgotten.of(settings, contract.dataset))
         there, again = (
             side.withColumn("_cells", _cells(contract)) for side in (rows.where(any_of("_file", [f.path for f in chunk])), fresh)
         )

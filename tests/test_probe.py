@@ -7,7 +7,8 @@ import os
 import re
 import time
 import tracemalloc
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from streaming_jobs.contract import Landing, RawColumn
 from streaming_jobs.ledger import VANISHED
-from streaming_jobs.probe import Facts, Refusal, content, count_records, probe, probe_all, records, stamp
+from streaming_jobs.probe import Facts, Refusal, Unreadable, content, count_records, cut, probe, probe_all, records, stamp
 
 COLUMNS = (RawColumn("id", required=True), RawColumn("state", ("status",)), RawColumn("amount"))
 LANDING = Landing("", "*")
@@ -366,6 +367,7 @@ def test_a_missing_file_and_a_folder_do_not_stop_the_others_and_answers_keep_the
 class Read:
     records: int = 0
     fault: bool = False
+    ends: list[int] = field(default_factory=list)  # behind each record
 
 
 def line_end(text: str) -> str:
@@ -393,15 +395,20 @@ def by_character(text: str, delimiter: str, quote: str, width: int) -> Read:
         if here == "\n" and not ends and state == "plain" and re.search(f"{re.escape(delimiter)}|{end}", text[at:]):
             seen.fault = True
         if ends or here == "\n":
-            seen.records += state != "record"
-            state, at = "record", at + (len(end) if ends else 1)
+            at += len(end) if ends else 1
+            if state != "record":
+                seen.records += 1
+                seen.ends.append(at)
+            state = "record"
             continue
         if here == delimiter:
             state = "cell"
         elif state in ("record", "cell"):
             state, cell = ("open", "") if here == quote else ("plain", "")
         at += 1
-    seen.records += state != "record"
+    if state != "record":
+        seen.records += 1
+        seen.ends.append(at)
     seen.fault |= state == "open"
     return seen
 
@@ -441,6 +448,33 @@ def test_records_do_not_depend_on_the_encoding(folder, text, encoding, size):
         assert isinstance(found, Refusal) == expected.fault, found
         if isinstance(found, Facts):
             assert count_records(folder, found, replace(BARE, encoding=encoding)) == expected.records
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    text=TEXTS,
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    header=st.booleans(),
+    gone=st.sets(st.integers(1, 12), max_size=6),
+)
+def test_records_are_cut_out_and_the_rest_stays_as_it_is(folder, text, encoding, header, gone):
+    landing = replace(LANDING, header=header, encoding=encoding.removesuffix("-sig"))
+    written = f"a,b\n{text}" if header else text
+    expected = by_character(written, ",", '"', width=2)
+    starts = [0, *expected.ends]
+    kept = [written[a:b] for n, (a, b) in enumerate(pairwise(starts), 0 if header else 1) if n not in gone or n < 1]
+    (folder / "x.csv").write_bytes(written.encode(encoding))
+    found = probe(folder, "x.csv", landing, TWO)
+    if isinstance(found, Facts):
+        assert cut(folder, found, landing, gone).decode(encoding) == "".join([*kept, written[starts[-1] :]])
+
+
+def test_text_that_is_not_written_the_way_it_reads_is_left_alone(folder):
+    found = look(folder, "a,b\n1,2\n".encode("utf-16-le"), columns=TWO, encoding="utf-16le")
+    assert isinstance(found, Facts)
+    (folder / "x.csv").write_bytes("a,b\n1,\ud800\n".encode("utf-16-le", "surrogatepass"))  # since it was looked at
+    with pytest.raises(Unreadable, match="its text, read as utf-16le, would not be written with the same bytes"):
+        cut(folder, found, LANDING, {1})
 
 
 @settings(max_examples=300, deadline=None)

@@ -15,6 +15,7 @@ from streaming_jobs import bronze, failpoints, gold, ledger, probe, reading, sil
 from streaming_jobs.errors import DamagedState
 from tests import oracle
 from tests.conftest import ORDERS, ROOT, Home, assert_rows, assert_same, crash_at
+from tests.test_forget import DEATHS
 
 MONDAY = ("1,open,2026-01-05,1.00", "2,open,2026-01-05,2.00", "bad,open,never,3.00")
 TUESDAY = ("1,paid,2026-01-06,1.00", "3,open,2026-01-06,4.00", "worse,open,never,3.00")
@@ -162,7 +163,7 @@ def test_a_crash_while_files_are_put_away_loses_none_and_reads_none_twice(home: 
 
 
 def test_every_failpoint_is_documented_and_fires_in_this_suite() -> None:
-    fired = {*IN_EVERY_RUN, *IN_SOME_RUNS, "bronze.archived", "bronze.moved"}
+    fired = {*IN_EVERY_RUN, *IN_SOME_RUNS, "bronze.archived", "bronze.moved", *(place for place in DEATHS if place.startswith("forget."))}
     documented = re.findall(r"^\| `([a-z]+\.[a-z_]+)` \|", (ROOT / "docs/reliability.md").read_text("utf-8"), re.MULTILINE)
     assert fired == set(failpoints.NAMES)
     assert documented == list(failpoints.NAMES)

@@ -87,6 +87,7 @@ def _of(contract: Contract, ledger_damage: Sequence[Damage], settings: Settings,
         promises=tuple(arrivals.kept(p, there, lambda column: _newest_value(column, contract, settings), now) for p in contract.promises),
         changed=changed,
         replayable=replayable,
+        forgetting_since=None if damages else ledger.unfinished_erasure(settings, contract.dataset),
     )
 
 

@@ -23,7 +23,7 @@ def hands(datasets: Sequence[Dataset], broken: Sequence[tuple[str, Sequence[str]
         more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
         found.append(Hand("wrong", dataset, f"{findings[0]}{more}", command("contract", "lint", dataset)))
     for one in datasets:
-        found += [*_of_state(one), *_of_work(one, now), *_of_files(one, now), *_of_rows(one), *_of_time(one)]
+        found += [*_of_state(one), *_of_erasure(one), *_of_work(one, now), *_of_files(one, now), *_of_rows(one), *_of_time(one)]
     return tuple(sorted(dict.fromkeys(found), key=lambda hand: (-hand.exit_code, _KINDS.index(hand.kind))))
 
 
@@ -33,6 +33,7 @@ _KINDS = (
     "wrong",
     "changed",
     "failed",
+    "forgetting",
     "stuck",
     "held",
     "rejected",
@@ -71,6 +72,12 @@ def _of_state(one: Dataset) -> Iterator[Hand]:
         again = ("quarantine", "replay") if one.replayable else ("rebuild", "silver")
         what = f"the contract means something else than silver holds ({'; '.join(one.changed)}), and nothing is applied until"
         yield Hand("changed", one.dataset, what, command(*again, one.dataset))
+
+
+def _of_erasure(one: Dataset) -> Iterator[Hand]:
+    if one.forgetting_since:
+        what = f"a key is erased since {stamp(one.forgetting_since)}, and not to the end; give the same command again, with the key"
+        yield Hand("forgetting", one.dataset, what, command("forget", one.dataset, "--key", "KEY"))
 
 
 def _of_work(one: Dataset, now: datetime) -> Iterator[Hand]:

@@ -160,7 +160,7 @@ class Damaged:
 class Dataset:
     """One dataset. files: how many paths are in each status. changed: how the contract differs from what Silver was made by.
 
-    problems: what keeps it from being looked at. gaps: sums that do not agree.
+    problems: what keeps it from being looked at. gaps: sums that do not agree. forgetting_since: of a `forget` that has not ended.
     """
 
     dataset: str
@@ -178,6 +178,7 @@ class Dataset:
     damaged: tuple[Damaged, ...] = ()
     changed: tuple[str, ...] = ()
     replayable: bool = False
+    forgetting_since: datetime | None = None
 
     def layer(self, name: str) -> Layer:
         return next((layer for layer in self.layers if layer.layer == name), Layer(name))

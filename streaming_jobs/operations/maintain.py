@@ -8,10 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
-from pathlib import Path
-from urllib.parse import unquote
-
-from deltalake import DeltaTable
 
 from streaming_jobs import checkpoints, compaction, damage, locks, marks, snapshots
 from streaming_jobs.contract import Contract
@@ -67,20 +63,8 @@ def _layer(layer: str, contract: Contract, settings: Settings, keep_days: int) -
         compaction.join(table, _AT_LEAST)
         follower = _READ_BY.get(layer) if name in (contract.bronze_table, contract.silver_table) else None
         needed = checkpoints.still_read(settings.checkpoint(follower, contract.dataset), table) if follower else set[str]()
-        let_go = _let_go(table, keep_days)
+        let_go = compaction.let_go(table, keep_days)
         removable = [] if needed is None else [path for path in let_go if path not in needed]
-        freed = sum((table / path).stat().st_size for path in removable)
-        for path in removable:
-            file = table / path
-            file.unlink()
-            file.with_name(f".{file.name}.crc").unlink(missing_ok=True)  # Hadoop's checksum beside it
+        freed = compaction.remove(table, removable)
         after = snapshots.files(snapshots.existing(table)).num_rows
         yield Maintained(name, before, after, len(removable), freed, len(let_go) - len(removable))
-
-
-def _let_go(table: Path, keep_days: int) -> list[str]:
-    """Files, relative to the table, that do not belong to it: let go of, never committed, or of its change feed; not younger than that."""
-    # Only listed here: delta-rs would remove what a stream still reads, and commit twice to say that it did.
-    listed = DeltaTable(str(table)).vacuum(retention_hours=24 * keep_days, dry_run=True, enforce_retention_duration=False, full=True)
-    present = (path if (table / path).exists() else unquote(path) for path in listed)
-    return [path for path in dict.fromkeys(present) if (table / path).exists() and not Path(path).name.startswith(".")]

@@ -11,12 +11,12 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, AnyStr
 
 from streaming_jobs.contract import Landing, RawColumn
 from streaming_jobs.header import Mapping, match
@@ -28,7 +28,7 @@ from streaming_jobs.probe.records import MAX_CELL_BYTES, MAX_CELL_LINES, Records
 
 __all__ = [
     "CHUNK", "DELIMITERS", "MAX_CELL_BYTES", "MAX_CELL_LINES", "MAX_EXPANSION", "MAX_HEADER_COLUMNS",
-    "Facts", "Refusal", "count_records", "is_packed", "probe", "probe_all", "stamp",
+    "Facts", "Refusal", "Unreadable", "count_records", "cut", "is_packed", "probe", "probe_all", "stamp",
 ]  # fmt: skip
 
 MAX_HEADER_COLUMNS = 10_000  # Spark's reader stops at 20 480
@@ -111,6 +111,36 @@ def count_records(folder: Path, facts: Facts, landing: Landing) -> int:
             return max(0, scan.finish() - landing.header)
     except (OSError, Unreadable):
         return 0
+
+
+def cut(folder: Path, facts: Facts, landing: Landing, rows: Collection[int]) -> bytes:
+    """The unpacked content of a file without these of its data records, counted from 1 as Bronze does; all else is byte for byte.
+
+    Raises OSError or Unreadable when it can no longer be read, and Unreadable for text that is not written the way it reads.
+    """
+    with Content(folder / facts.path) as packed:
+        content = b"".join(packed.pieces())
+    dialect = (facts.delimiter + landing.quote + landing.escape).isascii()
+    if not is_wide(facts.encoding) and dialect:
+        mark = codecs.BOM_UTF8 if facts.encoding == "utf-8" and content.startswith(codecs.BOM_UTF8) else b""
+        text = content.removeprefix(mark)
+        return mark + b"".join(_kept(text, Records(landing, facts.delimiter, bytes, count=True), landing, rows))
+    written = codec(facts.encoding, content[:START])
+    decoded = content.decode(written, "replace")
+    if decoded.encode(written, "replace") != content:
+        raise Unreadable(f"its text, read as {facts.encoding}, would not be written with the same bytes")
+    first = "\ufeff" if decoded.startswith("\ufeff") else ""
+    records = Records(landing, facts.delimiter, str, count=True)
+    return (first + "".join(_kept(decoded.removeprefix(first), records, landing, rows))).encode(written)
+
+
+def _kept(text: AnyStr, records: Records[AnyStr], landing: Landing, rows: Collection[int]) -> Iterator[AnyStr]:
+    at = 0
+    for number, end in enumerate(records.ends(text), 1 - landing.header):
+        if number not in rows or number < 1:
+            yield text[at:end]
+        at = end
+    yield text[at:]
 
 
 def stamp(file: Path) -> tuple[int, datetime]:

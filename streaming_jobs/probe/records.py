@@ -26,6 +26,7 @@ Every other record is walked cell by cell, and each of its cells that spans line
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, AnyStr, Generic
@@ -74,6 +75,19 @@ class Records(Generic[AnyStr]):
         if self._state is not _RECORD:
             self.records += 1
 
+    def ends(self, data: AnyStr) -> Iterator[int]:
+        """Where each record of a whole file ends, its line end included; blank lines belong to the record behind them."""
+        rules = self._find_rules(data, final=True)
+        assert rules is not None  # the data is all there is
+        at = 0
+        while at < len(data):
+            before = self.records
+            at = self._cell(rules, data, at, final=True)
+            if self.records > before:
+                yield at
+        if self._state is not _RECORD:
+            yield at
+
     def _walk(self, data: AnyStr, *, final: bool) -> None:
         rules = self._rules or self._find_rules(data, final=final)
         if rules is None:
@@ -90,19 +104,20 @@ class Records(Generic[AnyStr]):
             if self._state is _RECORD and (end := self._whole_lines(rules, data, at)) > at:
                 at = end
                 continue
-            if self._state in (_RECORD, _FIELD) and rules.quote and data.startswith(rules.quote, at):
-                self._state, self._opened = _OPEN, self._line
-                self._lines = self._length = self._delimiters = 0
-                at += 1
-            if self._state is not _OPEN:
-                at = self._unquoted(rules, data, at)
-                continue
-            end = self._quoted(rules, data, at, final=final)
+            end = self._cell(rules, data, at, final=final)
             if self._state is _OPEN:
                 held, at = data[end:] + held, stop
             else:
                 at = end
         self._rest = held
+
+    def _cell(self, rules: _Rules[AnyStr], data: AnyStr, at: int, *, final: bool) -> int:
+        """Over a cell, or what is left of it, and what ends it; `_OPEN` afterwards where a quoted one has not ended."""
+        if self._state in (_RECORD, _FIELD) and rules.quote and data.startswith(rules.quote, at):
+            self._state, self._opened = _OPEN, self._line
+            self._lines = self._length = self._delimiters = 0
+            at += 1
+        return self._quoted(rules, data, at, final=final) if self._state is _OPEN else self._unquoted(rules, data, at)
 
     def _find_rules(self, data: AnyStr, *, final: bool) -> _Rules[AnyStr] | None:
         """Known as soon as the first line end is complete."""
