@@ -162,6 +162,20 @@ MUTATIONS = (
         "files that a stream still reads", "operations/maintain.py", "[path for path in let_go if path not in needed]", "list(let_go)",
         "test_maintain.py::test_what_the_streams_have_still_to_read_stays_however_old_it_is",
     ),
+    Mutation(
+        "keys that were forgotten", "bronze.py",
+        "return forgotten.left_out(rows, ingest.contract, forgotten.of(ingest.run.settings, ingest.contract.dataset))", "return rows",
+        "test_forget.py::test_no_delivery_replay_or_rebuild_brings_it_back",
+    ),
+    Mutation(
+        "change data of a forgotten key", "forget/purge.py", "compaction.remove(table, compaction.let_go(table, 0))", "pass",
+        "test_forget.py::test_after_it_no_byte_under_the_home_holds_the_key_or_what_its_rows_said",
+    ),
+    Mutation(
+        "commits that Spark opens again", "checkpoints.py", 'return min(int(offset["reservoirVersion"]) for offset in offsets)',
+        'return int(reached["reservoirVersion"])',
+        "test_damage.py::test_changes_that_were_cleaned_away_before_they_were_read_are_not_passed_over",
+    ),
 )  # fmt: skip
 
 

@@ -169,6 +169,27 @@ def failed_and_well_again(home: Made) -> None:
     home.settle()
 
 
+def forgetting(home: Made) -> None:
+    """Of three keys one came to its end; the oldest of the others is told."""
+    healthy(home)
+    begun, ended = (
+        [ledger.ForgottenRow("orders", "salt", digest, at if begins else None, None if begins else at) for digest, at in rows]
+        for begins, rows in (
+            (True, [("a", NOW - 5 * HOUR), ("b", NOW - 3 * HOUR), ("c", NOW - 2 * HOUR)]),
+            (False, [("a", NOW - 4 * HOUR)]),
+        )
+    )
+    ledger.append_forgotten(home.settings, [*begun, *ended])
+
+
+def forgotten(home: Made) -> None:
+    """Once, and a second time."""
+    healthy(home)
+    for at in (NOW - 5 * HOUR, NOW - 2 * HOUR):
+        ledger.append_forgotten(home.settings, [ledger.ForgottenRow("orders", "salt", "a", at, None)])
+        ledger.append_forgotten(home.settings, [ledger.ForgottenRow("orders", "salt", "a", None, at + HOUR / 2)])
+
+
 def planned_batch(home: Made) -> None:
     healthy(home)
     (home.settings.checkpoint("silver", "orders") / "offsets/1").write_text(
@@ -309,6 +330,14 @@ CASES: list[tuple[Callable[[Made], None], list[str]]] = [
             "`streaming-jobs silver orders`"
         ],
     ),
+    (
+        forgetting,
+        [
+            "forgetting orders: a key is erased since 2026-11-26 09:00Z, and not to the end; give the same command again, with the key: "
+            "`streaming-jobs forget orders --key KEY`"
+        ],
+    ),
+    (forgotten, []),
     (waiting, ["waiting orders: bronze: 1 new, for 1 d 23 h: `streaming-jobs run orders`"]),
     (waiting_for_the_next_run, []),
     (every_file_came, []),
@@ -476,7 +505,7 @@ def test_the_document_carries_everything_as_plain_data(home: Made) -> None:
     }  # fmt: skip
     (one,) = document["datasets"]
     assert sorted(one) == [
-        "balances", "changed", "damaged", "dataset", "files", "gaps", "layers", "newest", "promises", "quarantined", "refused",
+        "balances", "changed", "damaged", "dataset", "files", "forgetting_since", "gaps", "layers", "newest", "promises", "quarantined",
         "replayable", "rhythm", "tables", "unusual",
     ]  # fmt: skip
     assert one["files"] == {"ingested": 1}
