@@ -506,7 +506,7 @@ def test_the_document_carries_everything_as_plain_data(home: Made) -> None:
     (one,) = document["datasets"]
     assert sorted(one) == [
         "balances", "changed", "damaged", "dataset", "files", "forgetting_since", "gaps", "layers", "newest", "promises", "quarantined",
-        "replayable", "rhythm", "tables", "unusual",
+        "refused", "replayable", "rhythm", "tables", "unusual",
     ]  # fmt: skip
     assert one["files"] == {"ingested": 1}
     assert one["promises"] == [
