@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,6 +166,12 @@ def assert_gone(home: Home) -> None:
 def test_a_short_key_is_looked_for_in_cells_and_other_keys_that_contain_it_stay(home: Home) -> None:
     home.land("a.csv", "7,open,2026-01-01,1.00", "77,open,2026-01-01,1.00", "1,paid,2026-01-01,7.00")
     home.ok()
+    aside = home.settings.table("set-aside") / "silver-orders-old"
+    home.table("silver/orders").write.parquet(str(aside))
+    assert [(left.place.split("/part-")[0], left.what) for left in gone(home, "7").left] == [
+        ("data/set-aside/silver-orders-old", "in a row of the key")
+    ]
+    shutil.rmtree(aside)
     assert gone(home, "7").left == ()
     assert sorted(rows_of_silver(home)) == ["1", "77"]
     assert (home.raw / "a.csv").read_text() == "id,state,at,amount\n77,open,2026-01-01,1.00\n1,paid,2026-01-01,7.00\n"
@@ -174,13 +181,12 @@ def test_a_short_key_is_looked_for_in_cells_and_other_keys_that_contain_it_stay(
 def test_what_was_put_aside_or_written_by_others_is_named(home: Home) -> None:
     deliver(home)
     aside = home.settings.table("set-aside") / "silver-orders-old"
-    aside.parent.mkdir()
     home.table("silver/orders").write.parquet(str(aside))
     (home.path / "data" / "export.txt").write_text(SECRET, "utf-16")
     (home.raw / f".{CANARY}.tmp").write_text("half")
     left = gone(home).left
     assert {(one.place.split("/part-")[0], one.what) for one in left} == {
-        ("data/set-aside/silver-orders-old", "in a row of the key"),
+        ("data/set-aside/silver-orders-old", "in its bytes"),
         ("data/export.txt", "in its bytes"),
         (f"data/raw/.{CANARY}.tmp", "in its name"),
     }

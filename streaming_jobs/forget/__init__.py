@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from streaming_jobs import bronze, damage, forgotten, gold, keys, locks, session, silver, tables
+from streaming_jobs import bronze, damage, forgotten, gold, keys, locks, pending, session, silver, tables
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import as_failure
 from streaming_jobs.failpoints import hit
@@ -51,7 +51,8 @@ def forget(contract: Contract, run: Run, key: Sequence[str], *, rewrite: bool) -
     with locks.hold(settings, damage.LAYERS, [contract.dataset]) as held:
         for layer in damage.LAYERS:
             damage.require_none(layer, contract, settings)
-        with session.opened(settings, held, small=False) as spark:
+        little = pending.is_small([pending.of_bronze(contract, settings)], [contract], settings)
+        with session.opened(settings, held, small=little) as spark:
             digests = forgotten.begin(spark, contract, settings, key)
             hit("forget.listed")
             try:
