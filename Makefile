@@ -44,7 +44,7 @@ maintain: ## small files joined, files that nobody needs any more removed
 sample:  ## write the next day of sample data to data/raw
 hazards: ## six everyday deliveries, given to a plain Spark stream and to this project
 test:    ## run the tests that every change should pass
-test-slow: ## the other half: real processes, damage, rebuilds, `watch`; a quarter of an hour
+test-slow: ## the other half: real processes, crashes, damage, rebuilds, `watch`; half an hour
 test-deep: ## hundreds of random histories (HISTORIES=200), every order of arrival, every safeguard off: an hour
 chaos:   ## kill it anywhere, then compare the tables with the files (SEED=1 ROUNDS=10)
 check:   ## ruff and mypy; with test and test-slow exactly what CI runs

@@ -240,7 +240,7 @@ def hold_nothing(limits: pytest.MonkeyPatch) -> None:
     limits.setattr(small, "MAX_CSV_BYTES", -1)
 
 
-@pytest.fixture(params=["in memory", "through Spark"])
+@pytest.fixture(params=["in memory", pytest.param("through Spark", marks=pytest.mark.slow)])
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test runs twice: with little held in memory, as it is, and with everything through Spark."""
     if request.param == "through Spark":

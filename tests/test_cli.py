@@ -132,6 +132,7 @@ def test_sample_writes_the_next_day_each_time(home: Path) -> None:
     assert sorted(p.name for p in (home / "data/raw").iterdir()) == ["events_2026-01-01.csv", "events_2026-01-02.csv"]
 
 
+@pytest.mark.slow
 def test_a_run_as_a_process_ends_in_3_when_a_file_was_refused(home: Path) -> None:
     (home / "data/raw/a.csv").write_text("id,state,at,amount\n1,open,2026-01-01,1.00\n2,open,never,1\n")
     (home / "data/raw/b.csv").write_bytes(b"\x00\x01\x02" * 100)
@@ -156,6 +157,7 @@ def test_a_run_as_a_process_ends_in_3_when_a_file_was_refused(home: Path) -> Non
     assert call(home, "contract", "diff", "conf/orders.yaml").returncode == 2
 
 
+@pytest.mark.slow
 def test_verify_ends_in_4_when_a_table_was_damaged_and_a_rebuild_asks_before_it_loses_rows(home: Path, spark: SparkSession) -> None:
     (home / "data/raw/a.csv").write_text("id,state,at,amount\n1,open,2026-01-01,1.00\n")
     assert invoke(home, "run").exit_code == 0

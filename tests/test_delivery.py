@@ -21,6 +21,8 @@ from streaming_jobs.run import Run
 from streaming_jobs.stop import Stop
 from tests.conftest import HEADER, ORDERS, Home, assert_rows, crash_at
 
+pytestmark = pytest.mark.slow
+
 ROW = "1,open,2026-01-01,1.00"
 
 

@@ -38,6 +38,7 @@ def failure(home: Home) -> str:
     return str(error)
 
 
+@pytest.mark.slow
 def test_sql_that_fails_on_a_row_stops_its_own_table_and_those_made_from_it_and_no_other(home: Home) -> None:
     home.contract(ORDERS + SHARES)
     home.land("a.csv", "1,open,2026-01-01,1.00")
@@ -71,6 +72,7 @@ GRAINS = {
 LOGICAL = {"TIMESTAMP": "timestamp", "DATE": "date", "BIGINT": "integer", "BOOLEAN": "boolean", "STRING": "string"}
 
 
+@pytest.mark.slow
 def test_groups_of_every_type_are_found_again_in_memory_and_through_spark(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     properties = "".join(
         f"      - name: {name}\n        logicalType: {LOGICAL.get(kind, 'number')}\n        physicalType: {kind}\n"
@@ -93,6 +95,7 @@ def test_groups_of_every_type_are_found_again_in_memory_and_through_spark(home: 
         assert_same(home.table("gold/every"), home.spark.sql(f"SELECT {columns}, count(*) AS orders FROM silver GROUP BY ALL"))
 
 
+@pytest.mark.slow
 def test_more_touched_groups_than_a_predicate_should_carry_are_computed_with_the_whole_table(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +107,7 @@ def test_more_touched_groups_than_a_predicate_should_carry_are_computed_with_the
     assert_rows(home.table("gold/by_state"), [("paid", 2, "3.00"), ("sent", 1, "2.00"), ("void", 1, "1.00")], BY_STATE)
 
 
+@pytest.mark.slow
 def test_many_rows_give_the_same_groups_with_compiled_expressions(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[SparkSession] = []
     compile_expressions = streams.compile_expressions

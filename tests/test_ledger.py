@@ -74,6 +74,7 @@ REASONS = st.sampled_from([None, ledger.ARCHIVED, ledger.CHANGED_CONTENT])
 STEPS = st.lists(st.tuples(st.sampled_from(["load", "die", "decide", "accept"]), PATHS, DECIDED, REASONS, st.integers(0, 2)), max_size=8)
 
 
+@pytest.mark.slow
 @hypothesis.settings(deadline=None)
 @given(steps=STEPS, read_after=st.sets(st.integers(0, 7)))
 @hypothesis.example(steps=[("load", {"a.csv"}, Status.INGESTED, None, 1), ("accept", {"a.csv"}, Status.INGESTED, None, 1)], read_after={2})

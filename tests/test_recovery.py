@@ -133,6 +133,7 @@ IN_SOME_RUNS: Mapping[str, tuple[Callable[[Home, pytest.MonkeyPatch], None], Cal
 """Failpoint -> what makes the next command reach it, and that command."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IN_SOME_RUNS)
 def test_a_crash_where_only_some_runs_come_by_is_as_harmless(home: Home, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare, command = IN_SOME_RUNS[name]
@@ -146,6 +147,7 @@ def test_a_crash_where_only_some_runs_come_by_is_as_harmless(home: Home, name: s
     assert home.run().notes == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bronze.archived", "bronze.moved"])
 def test_a_crash_while_files_are_put_away_loses_none_and_reads_none_twice(home: Home, name: str) -> None:
     home = Home(home.path, home.settings.model_copy(update={"archive_ingested": True}), home.spark)
@@ -188,6 +190,7 @@ def test_a_failpoint_that_cannot_be_armed_is_said(text: str) -> None:
         failpoints.arm(text)
 
 
+@pytest.mark.slow
 def test_a_file_corrected_between_the_crash_and_the_rerun_is_not_taken_for_what_was_read(home: Home) -> None:
     home.land("mon.csv", "1,open,2026-01-05,1.00", at=1_767_600_000)
     with crash_at("bronze.committed"):
@@ -208,6 +211,7 @@ def test_a_file_that_vanished_between_the_intent_and_the_rerun_is_named(home: Ho
     assert home.states() == {"mon.csv": ("rejected", None), "tue.csv": ("ingested", 3)}
 
 
+@pytest.mark.slow
 def test_a_file_that_vanishes_between_the_look_at_it_and_its_reading_is_missing_or_named_if_it_is_new(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +239,7 @@ def test_a_file_that_vanishes_between_the_look_at_it_and_its_reading_is_missing_
 UNREADABLE = b'id,state,at,amount\n"1,open\n'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held", [True, False], ids=["in memory", "through Spark"])
 @pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
 def test_of_a_file_that_is_replaced_while_it_is_read_nothing_is_taken(
@@ -289,6 +294,7 @@ def test_what_was_read_of_many_rows_is_not_taken_for_what_was_probed(home: Home,
     assert oracle.differences(home.path / "data", home.raw, oracle.parse(ORDERS), oracle.ORDERS_LOGIC) == []
 
 
+@pytest.mark.slow
 def test_a_file_that_vanishes_between_sparks_listing_and_the_batch_stops_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     file = home.land("mon.csv", *MONDAY)
     home.land("tue.csv", *TUESDAY)
@@ -313,6 +319,7 @@ def test_a_file_that_vanishes_between_sparks_listing_and_the_batch_stops_nothing
     assert home.run().notes == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["silver", "gold"])
 def test_a_batch_whose_end_was_not_recorded_comes_again_and_writes_nothing(home: Home, layer: str) -> None:
     home.land("mon.csv", *MONDAY)
@@ -339,6 +346,7 @@ def _commits(home: Home, layer: str) -> list[Path]:
     return list((home.path / "checkpoints" / layer / "orders" / "commits").iterdir())
 
 
+@pytest.mark.slow
 def test_a_lost_bronze_checkpoint_does_not_read_the_files_again(home: Home) -> None:
     home.land("mon.csv", *MONDAY)
     home.ok()
@@ -348,6 +356,7 @@ def test_a_lost_bronze_checkpoint_does_not_read_the_files_again(home: Home) -> N
     assert home.table("bronze/orders").count() == 6
 
 
+@pytest.mark.slow
 def test_a_lost_silver_or_quarantine_table_is_seen_and_made_again_from_bronze(home: Home, undisturbed: Home) -> None:
     home.land("mon.csv", *MONDAY, at=1_767_600_000)
     home.ok()
