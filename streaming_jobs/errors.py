@@ -16,8 +16,11 @@ A message says what, where, what was and was not applied, and which command come
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
+
+_JAVA = re.compile(r"^(?:: |Caused by: )([\w.$]+)", re.MULTILINE)  # the class of an exception in a Java stack trace
 
 
 class Failure(Exception):
@@ -56,6 +59,8 @@ def _line(error: Exception) -> str:
     """The first line of its message; of an error about a value only the kind, because the message holds the value."""
     if is_of_data(error):
         return f"[{error.getCondition()}]"  # type: ignore[attr-defined]
+    if hasattr(error, "java_exception"):  # of py4j: its first line names only a call, the next ones may hold values
+        return ", caused by ".join(_JAVA.findall(str(error))) or type(error).__name__
     return next((text for text in str(error).splitlines() if text.strip()), "no message")
 
 

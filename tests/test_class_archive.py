@@ -10,6 +10,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from streaming_jobs import class_archive, settings
+from streaming_jobs.errors import SetupError
+from streaming_jobs.operations import archive_classes
+from streaming_jobs.settings import Settings
 
 
 @pytest.fixture
@@ -72,6 +75,15 @@ def test_the_session_of_the_suite_runs_on_an_archive(spark: SparkSession) -> Non
     assert Path(archive).parent == settings.load(Path.cwd()).jars
     # What the JVM did with it, not what it was told: one that does not fit is ignored.
     assert archive in Path(f"/proc/{spark._jvm.java.lang.ProcessHandle.current().pid()}/maps").read_text()
+
+
+def test_a_set_up_goes_on_without_an_archive(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(_: Settings) -> bool:
+        raise SetupError("Spark did not start.")
+
+    monkeypatch.setattr(archive_classes, "make", fail)
+    assert archive_classes.main() == 0
+    assert capsys.readouterr().err == "no class archive: Spark did not start. The set-up goes on; the first run makes one.\n"
 
 
 def test_the_set_up_has_made_the_archive_of_this_java_and_these_jars() -> None:

@@ -170,6 +170,18 @@ def test_a_stack_trace_is_a_field_of_its_failure(written: Written) -> None:
     assert written[0]["exit_code"] == 1
 
 
+def test_a_failure_inside_of_the_jvm_is_named_by_its_classes_and_shows_no_value() -> None:
+    class Py4JJavaError(Exception):
+        """As py4j's: it holds the exception, and its text is a call and a Java stack trace."""
+
+        java_exception = None
+
+    trace = ": org.apache.spark.SparkException: secret\n\tat a.B.c(D.scala:1)\nCaused by: java.net.SocketTimeoutException: secret too"
+    said = str(Unexpected(Py4JJavaError(f"An error occurred while calling o7.getResult.\n{trace}")))
+    cause = "org.apache.spark.SparkException, caused by java.net.SocketTimeoutException"
+    assert said.startswith(f"unexpected Py4JJavaError: {cause}. What was committed stays")
+
+
 def test_the_last_line_of_a_process_that_ends_at_once_is_an_event_too(written: Written) -> None:
     assert json.loads(Console(log=written.log()).last_line("stopped at once")) == {
         "at": AT, "level": "error", "event": "failure", "message": "stopped at once",

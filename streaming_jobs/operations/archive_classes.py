@@ -58,14 +58,13 @@ def _run(home: Settings) -> None:
 
 
 def main() -> int:
-    """Entry point of the set-up; a failure ends in its exit code, without an archive."""
+    """Entry point of the set-up. A failure does not end it: what is wrong with Spark the first run says too, and only speed is lost."""
+    given = settings.load()
     try:
-        given = settings.load()
         made = make(given)
     except Exception as error:
-        failure = as_failure(error)
-        print(failure, file=sys.stderr)
-        return failure.exit_code
+        print(f"no class archive: {as_failure(error)} The set-up goes on; the first run makes one.", file=sys.stderr)
+        return 0
     print(f"class archive {'written into' if made else 'already in'} {given.jars}")
     return 0
 
