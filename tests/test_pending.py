@@ -45,6 +45,7 @@ def spark_does_nothing(home: Home) -> bool:
     return not notes and home.versions() == before
 
 
+@pytest.mark.slow
 def test_joined_files_are_no_work_for_gold_and_leave_it_right(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small, "_JOIN_FILES", 2)
     home.land("a.csv", *DAY)
@@ -71,6 +72,7 @@ def test_joined_files_are_no_work_for_gold_and_leave_it_right(home: Home, monkey
     assert list(reasons(home)) == ["gold"]  # whatever else was committed, Spark is to look at
 
 
+@pytest.mark.slow
 def test_after_every_kind_of_run_nothing_is_pending_and_spark_agrees(home: Home) -> None:
     home.land("a.csv", *DAY, at=1_767_600_000)
     home.land("b.csv", "3,open,2026-01-02,1.00")

@@ -130,6 +130,7 @@ def test_a_corrected_file_corrects_everything_below_it(home: Home) -> None:
     assert home.table("bronze/orders").count() == 5
 
 
+@pytest.mark.slow
 def test_rows_that_a_new_delivery_of_their_file_leaves_as_they_are_are_not_written_again(home: Home) -> None:
     home.land("a.csv", *TUESDAY, at=1_767_600_000)
     home.ok("bronze", "silver")
@@ -160,6 +161,7 @@ def test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine(h
     assert home.table("quarantine/orders").count() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("either_way")
 def test_an_empty_string_as_a_partition_is_null_and_its_key_is_found_again(home: Home) -> None:
     state = "{name: state, logicalType: string"
@@ -260,6 +262,7 @@ def test_a_gold_table_can_roll_up_another_and_one_new_in_the_contract_is_built_f
     assert_rows(home.table("gold/totals"), [("closed", 2)], "kind string, orders bigint")
 
 
+@pytest.mark.slow
 def test_a_gold_definition_that_changes_and_changes_back_is_built_anew_each_time(home: Home) -> None:
     home.land("a.csv", "1,open,2026-01-01,1.00", "2,open,2026-01-01,3.00")
     home.ok()
@@ -288,6 +291,7 @@ def test_a_gold_table_that_a_change_does_not_reach_is_not_written(home: Home) ->
     assert home.version("gold/by_state") == before
 
 
+@pytest.mark.slow
 def test_a_lost_silver_checkpoint_ends_in_the_same_tables(home: Home) -> None:
     home.land("a.csv", "1,open,2026-01-01,1.00", "2,open,never,1.00")
     home.land("b.csv", "1,paid,2026-01-02,1.00")
@@ -304,6 +308,7 @@ def test_a_lost_silver_checkpoint_ends_in_the_same_tables(home: Home) -> None:
 PARTITIONED = ORDERS.replace("      - {name: state, logicalType: string}", "      - {name: state, logicalType: string, partitioned: true}")
 
 
+@pytest.mark.slow
 def test_a_lost_checkpoint_of_an_emptied_table_leaves_nothing_behind_and_keeps_the_partitions(home: Home) -> None:
     home.contract(PARTITIONED)
     home.land("a.csv", "1,open,2026-01-01,1.00", "2,open,never,1.00")
@@ -326,6 +331,7 @@ def test_a_lost_checkpoint_of_an_emptied_table_leaves_nothing_behind_and_keeps_t
     assert DeltaTable(str(home.settings.table("silver/orders"))).metadata().partition_columns == ["state"]
 
 
+@pytest.mark.slow
 def test_a_lost_gold_checkpoint_does_not_keep_groups_that_went_away(home: Home) -> None:
     home.land("a.csv", "1,open,2026-01-01,1.00", "2,lost,2026-01-01,1.00")
     home.ok()
@@ -336,6 +342,7 @@ def test_a_lost_gold_checkpoint_does_not_keep_groups_that_went_away(home: Home) 
     assert_rows(home.table("gold/by_state"), [("open", 1, "1.00")], BY_STATE)
 
 
+@pytest.mark.slow
 def test_a_raw_column_dropped_from_the_contract_does_not_keep_a_correction_out(home: Home) -> None:
     unused = "      - {name: amount, logicalType: string}\n"
     home.contract(ORDERS.replace(unused, f"{unused}      - {{name: note, logicalType: string}}\n"))

@@ -201,6 +201,7 @@ def test_a_file_corrected_between_the_crash_and_the_rerun_is_not_taken_for_what_
     assert_rows(home.table("gold/by_state"), [("paid", 1, "9.00")], "state string, orders bigint, revenue string")
 
 
+@pytest.mark.slow
 def test_a_file_that_vanished_between_the_intent_and_the_rerun_is_named(home: Home) -> None:
     file = home.land("mon.csv", *MONDAY)
     home.land("tue.csv", *TUESDAY)
@@ -275,6 +276,7 @@ def test_of_a_file_that_is_replaced_while_it_is_read_nothing_is_taken(
     assert oracle.differences(home.path / "data", home.raw, oracle.parse(ORDERS), oracle.ORDERS_LOGIC) == []
 
 
+@pytest.mark.slow
 def test_what_was_read_of_many_rows_is_not_taken_for_what_was_probed(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other bytes lay there while Spark read, and the probed ones are back before anybody looks again."""
     monkeypatch.setattr(small, "MAX_CSV_BYTES", 0)
@@ -331,6 +333,7 @@ def test_a_batch_whose_end_was_not_recorded_comes_again_and_writes_nothing(home:
     assert home.versions() == before
 
 
+@pytest.mark.slow
 def test_a_bronze_batch_whose_end_was_not_recorded_comes_again_with_newcomers_and_doubles_nothing(home: Home) -> None:
     home.land("mon.csv", *MONDAY)
     home.ok("bronze")
@@ -370,6 +373,7 @@ def test_a_lost_silver_or_quarantine_table_is_seen_and_made_again_from_bronze(ho
     assert home.ok().notes == ()
 
 
+@pytest.mark.slow
 def test_a_ledger_that_knows_less_than_the_table_ends_in_4_and_reads_nothing(home: Home) -> None:
     home.land("mon.csv", *MONDAY)
     home.ok()
@@ -381,6 +385,7 @@ def test_a_ledger_that_knows_less_than_the_table_ends_in_4_and_reads_nothing(hom
     assert home.versions() == before
 
 
+@pytest.mark.slow
 def test_a_lost_bronze_table_ends_in_4_and_is_not_taken_for_an_empty_one(home: Home) -> None:
     home.land("mon.csv", *MONDAY)
     home.ok()
@@ -393,6 +398,7 @@ def test_a_lost_bronze_table_ends_in_4_and_is_not_taken_for_an_empty_one(home: H
     assert home.table("silver/orders").count() == 2
 
 
+@pytest.mark.slow
 def test_a_layer_that_cannot_be_looked_at_is_reported_once_and_the_layers_before_it_go_on(home: Home) -> None:
     home.land("mon.csv", *MONDAY)
     home.ok()
@@ -403,6 +409,7 @@ def test_a_layer_that_cannot_be_looked_at_is_reported_once_and_the_layers_before
     assert home.table("bronze/orders").count() == 6
 
 
+@pytest.mark.slow
 def test_a_replacement_confirmed_after_a_crash_is_balanced_like_any_other(home: Home, other_home: Home) -> None:
     for one in (home, other_home):
         one.land("mon.csv", *MONDAY, at=1_767_600_000)
