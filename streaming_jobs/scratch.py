@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from streaming_jobs import locks
 from streaming_jobs.settings import Settings
 
 _LOCK = ".lock"
+_PARTS = 64  # folders into which Spark's block manager spreads its files: spark.diskStore.subDirectories
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,20 @@ class Scratch:
 
     folder: Path
     lock: int
+    made: set[Path] = field(default_factory=set)
+
+    def note(self) -> None:
+        """Remember the folders that the JVM has made; to be called when it has started."""
+        self.made.update(entry for entry in self.folder.rglob("*") if entry.is_dir())
+
+    def restore(self) -> None:
+        """Make what a cleaner of temporary files took away: Spark makes its folders once, and writes into them for as long as it lives."""
+        if all(folder.is_dir() for folder in self.made):
+            return
+        for folder in self.made:
+            parts = [f"{n:02x}" for n in range(_PARTS)] if folder.name.startswith("blockmgr-") else ["."]
+            for part in parts:
+                (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

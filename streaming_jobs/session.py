@@ -67,6 +67,8 @@ _CONF: Mapping[str, str] = {
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
     "spark.buffer.pageSize": "4m",
+    # A sort that spilled opens all its files at once, each with buffers of 3 MB instead of 1: too many for a small heap.
+    "spark.unsafe.sorter.spill.read.ahead.enabled": "false",
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.execution.arrow.pyspark.enabled": "false",
@@ -117,7 +119,9 @@ def opened(settings: Settings, lock_fds: Iterable[int] = (), *, small: bool = Fa
 
 
 def suit(spark: SparkSession, settings: Settings, *, small: bool) -> None:
-    """Let the session do little work, or much, in the way that is faster for it."""
+    """Let the session do little work, or much, in the way that is faster for it, and have its folder for spill where it was wiped."""
+    for spill in _spill:
+        spill.restore()
     for name, value in _SMALL.items():
         spark.conf.set(name, value if small else _MUCH[name])
     spark.conf.set("spark.sql.shuffle.partitions", "1" if small else str(settings.shuffle_partitions))
@@ -168,6 +172,7 @@ def start(
     _spill.append(spill)
     SparkContext._ensure_initialized(gateway=gateway)
     spark = SparkSession.builder.config(conf=conf).getOrCreate()
+    spill.note()
     # They write a failure to stderr that is reported by us.
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         PySparkLogger.getLogger(name).disabled = True

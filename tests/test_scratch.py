@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,15 @@ os.kill(os.getpid(), 9)
     made = scratch.make(at)
     assert left(at) == [made.folder.name, f"{made.folder.name}.lock"]
     made.remove()
+
+
+def test_what_a_cleaner_of_temporary_files_took_away_is_there_again(at: Settings) -> None:
+    spill = scratch.make(at)
+    for folder in ("blockmgr-1", "spark-1/pyspark-1"):
+        (spill.folder / folder).mkdir(parents=True)
+    spill.note()
+    shutil.rmtree(spill.folder)
+    spill.restore()
+    there = {str(folder.relative_to(spill.folder)) for folder in spill.folder.rglob("*")}
+    assert there == {"blockmgr-1", "spark-1", "spark-1/pyspark-1", *(f"blockmgr-1/{n:02x}" for n in range(64))}
+    spill.remove()
