@@ -142,7 +142,7 @@ def test_a_heap_of_512_mb_is_enough_for_a_file_of_200_mb(bare_home: Path) -> Non
     with (bare_home / "data/raw/large.csv").open("w") as file:
         file.write("id,state,at,amount\n")
         file.writelines(f"{n},{('open', 'paid')[n % 2]},2026-01-01 10:00:00,{n % 1000}.25\n" for n in range(rows))
-    assert (bare_home / "data/raw/large.csv").stat().st_size > 190 << 20
+    assert (bare_home / "data/raw/large.csv").stat().st_size > 190_000_000
     command = [sys.executable, "-m", "streaming_jobs", "--home", str(bare_home), "run"]
     small = os.environ | {"STREAMING_JOBS_DRIVER_MEMORY": "512m"}
     done = subprocess.run(command, env=small, capture_output=True, text=True, check=False, timeout=1800)
