@@ -383,7 +383,7 @@ def _load(
 
 def _read(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], new_id: int) -> DataFrame:
     rows = reading.read(spark, ingest.contract, ingest.folder, files, new_id)
-    return forgotten.left_out(rows, ingest.contract, forgotten.of(ingest.run.settings, ingest.contract.dataset))
+    return forgotten.left_out(rows, ingest.contract, ingest.run.settings)
 
 
 @contextmanager

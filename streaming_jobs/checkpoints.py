@@ -134,7 +134,7 @@ def is_set_back(checkpoint: Path, apps: Sequence[str], holders: Sequence[Path]) 
 def feed_is_gone(checkpoint: Path, table: Path) -> str | None:
     """What a stream over the change feed needs to go on and cannot have, because it was cleaned away; None: it is all there."""
     try:
-        reached = _reached(checkpoint, table)
+        reached = _offset_of(checkpoint, table, _newest(checkpoint / "commits"))
         first = first_commit(checkpoint, table)
         if reached is None or first is None or reached["isStartingVersion"]:
             return None
@@ -179,12 +179,11 @@ def first_commit(checkpoint: Path, table: Path) -> int | None:
     commit at which that batch began has to be there, though all of it was read (run with Spark 4.2 and Delta 4.4).
     """
     newest = _newest(checkpoint / "offsets")
-    reached = _offset_in(checkpoint, table)
-    if not newest or reached is None:
-        return None if reached is None else int(reached["reservoirVersion"])
-    began = _offset(checkpoint, newest - 1)
-    offsets = [reached, *([began] if _is_of(began, snapshots.existing(table)) else [])]
-    return min(int(offset["reservoirVersion"]) for offset in offsets)
+    reached = _offset_of(checkpoint, table, newest)
+    began = _offset_of(checkpoint, table, newest - 1) if newest else None
+    if reached is None:
+        return None
+    return min(int(offset["reservoirVersion"]) for offset in (reached, began) if offset)
 
 
 def discard(checkpoint: Path) -> None:
@@ -285,15 +284,12 @@ def _offset(checkpoint: Path, batch: int) -> dict[str, Any]:
 
 def _offset_in(checkpoint: Path, table: Path) -> dict[str, Any] | None:
     """The newest offset of a stream over this very table; None: there is none, or it is of another. Raises as `_offset`."""
-    newest = _newest(checkpoint / "offsets")
-    offset = None if newest is None else _offset(checkpoint, newest)
-    return offset if offset and _is_of(offset, snapshots.existing(table)) else None
+    return _offset_of(checkpoint, table, _newest(checkpoint / "offsets"))
 
 
-def _reached(checkpoint: Path, table: Path) -> dict[str, Any] | None:
-    """The offset up to which the batches of a stream over this very table have ended; None: none has. Raises as `_offset`."""
-    ended = _newest(checkpoint / "commits")
-    offset = None if ended is None else _offset(checkpoint, ended)
+def _offset_of(checkpoint: Path, table: Path, batch: int | None) -> dict[str, Any] | None:
+    """The offset of a batch, of a stream over this very table; None: there is no batch, or it is of another. Raises as `_offset`."""
+    offset = None if batch is None else _offset(checkpoint, batch)
     return offset if offset and _is_of(offset, snapshots.existing(table)) else None
 
 

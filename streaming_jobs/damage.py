@@ -18,6 +18,7 @@ from streaming_jobs.run import Healed, Run
 from streaming_jobs.settings import Settings
 
 LAYERS = ("bronze", "silver", "gold")
+ABOVE = {"silver": "bronze", "gold": "silver"}
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,7 @@ def repair(layer: str, dataset: str) -> str:
             "Restore data/ and checkpoints/ from one backup; or make it from the files that still lie in the landing folder, without "
             f"those that do not: `streaming-jobs rebuild bronze {dataset} --force`."
         )
-    above = {"silver": "bronze", "gold": "silver"}[layer]
-    return f"`streaming-jobs rebuild {layer} {dataset}` makes {layer} again from {above}."
+    return f"`streaming-jobs rebuild {layer} {dataset}` makes {layer} again from {ABOVE[layer]}."
 
 
 def _size(file: Path) -> int | None:

@@ -60,7 +60,7 @@ def _life(spark: SparkSession, contract: Contract, settings: Settings, key: Sequ
     rows = judge(tables.read(spark, settings.table(contract.bronze_table)), contract)
     order = versions.order(contract)
     newest_first = [F.col(quoted(c)).desc_nulls_last() for c in order]
-    found = rows.where(keys.has(wanted) | keys.was_delivered_as(contract, key)).orderBy(*newest_first).limit(_MOST).collect()
+    found = rows.where(keys.carries(contract, key, wanted)).orderBy(*newest_first).limit(_MOST).collect()
     if not found:
         yield Step(contract.bronze_table, None, "no row carries this key", {})
     valid = sorted((row for row in found if not row["_reasons"]), key=lambda row: _sortable(row, order))

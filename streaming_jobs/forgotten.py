@@ -7,15 +7,16 @@ can list all possible keys can still try them one by one, as with any such hash.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from streaming_jobs import keys, ledger, snapshots
 from streaming_jobs.contract import Contract
+from streaming_jobs.ledger import ForgottenRow
 from streaming_jobs.rules.judgement import judge
 from streaming_jobs.settings import Settings
 from streaming_jobs.sqltext import quoted
@@ -38,45 +39,39 @@ def of(settings: Settings, dataset: str) -> Forgotten | None:
     return Forgotten(rows[0]["salt"], frozenset(row["digest"] for row in rows)) if rows else None
 
 
-def begin(spark: SparkSession, contract: Contract, settings: Settings, key: Sequence[str]) -> frozenset[str]:
-    """Put a key on the list, before anything is erased; from now on no row of it is read. Returns its digests.
+def begin(
+    spark: SparkSession, contract: Contract, settings: Settings, key: Sequence[str], values: Mapping[str, Any]
+) -> tuple[ForgottenRow, ...]:
+    """Put a key on the list, before anything is erased; from now on no row of it is read. Returns what `end` needs.
 
-    A dataset has one salt, which its first key brings.
+    key, values: as it was asked for, and as Silver has it. A dataset has one salt, which its first key brings.
     """
-    known = of(settings, contract.dataset) or Forgotten(secrets.token_hex(16), frozenset())
-    values = keys.typed(spark, contract, key)
-    typed = [F.lit(values[c.name]).cast(c.type).cast("string") for c in keys.columns_of(contract)]
-    found = spark.range(1).select(*(_digest(known.salt, texts) for texts in (typed, [F.lit(text.strip()) for text in key]))).first()
-    assert found is not None  # one row was made
-    digests = frozenset(map(str, found))
-    _append(settings, contract.dataset, known.salt, digests, ledger.now(), None)
-    return digests
-
-
-def end(contract: Contract, settings: Settings, digests: Collection[str]) -> None:
-    """Note that what `begin` announced was done to the end."""
     known = of(settings, contract.dataset)
-    assert known is not None  # it was begun
-    _append(settings, contract.dataset, known.salt, digests, None, ledger.now())
+    salt = known.salt if known else secrets.token_hex(16)
+    asked = [F.lit(text.strip()) for text in key]
+    found = spark.range(1).select(_digest(salt, keys.texts(contract, values)), _digest(salt, asked)).first()
+    assert found is not None  # one row was made
+    rows = tuple(ForgottenRow(contract.dataset, salt, digest, ledger.now(), None) for digest in sorted(set(found)))
+    ledger.append_forgotten(settings, rows)
+    return rows
 
 
-def left_out(rows: DataFrame, contract: Contract, known: Forgotten | None) -> DataFrame:
+def end(settings: Settings, begun: Sequence[ForgottenRow]) -> None:
+    """Note that what `begin` announced was done to the end."""
+    ledger.append_forgotten(settings, [replace(row, begun_at=None, ended_at=ledger.now()) for row in begun])
+
+
+def left_out(rows: DataFrame, contract: Contract, settings: Settings) -> DataFrame:
     """Rows of Bronze without those of forgotten keys."""
+    known = of(settings, contract.dataset)
     if known is None:
         return rows
     typed = [F.col(quoted(name)).cast("string") for name in contract.silver.keys]
-    cells = keys.delivered(contract)
     listed = F.lit(False)
-    for texts in filter(None, (typed, cells)):
+    for texts in filter(None, (typed, keys.delivered(contract))):
         listed = listed | F.coalesce(_digest(known.salt, texts).isin(*known.digests), F.lit(False))
     return judge(rows, contract).where(~listed).select("_bronze.*")
 
 
 def _digest(salt: str, texts: Sequence[Column]) -> Column:
     return F.sha2(F.concat(F.lit(salt), F.to_json(F.array(*texts))), 256)
-
-
-def _append(
-    settings: Settings, dataset: str, salt: str, digests: Collection[str], begun_at: datetime | None, ended_at: datetime | None
-) -> None:
-    ledger.append_forgotten(settings, [ledger.ForgottenRow(dataset, salt, digest, begun_at, ended_at) for digest in sorted(digests)])

@@ -26,9 +26,9 @@ def typed(spark: SparkSession, contract: Contract, key: Sequence[str]) -> dict[s
 
     Raises UsageError for a text that is no value of its column's type.
     """
-    columns = columns_of(contract)
-    texts = list(zip(columns, map(F.lit, key), strict=True))
-    values = [F.coalesce(casts.typed(text, c), text.try_cast(c.type)).alias(c.name) for c, text in texts]
+    columns = _columns(contract)
+    asked = zip(columns, map(F.lit, key), strict=True)
+    values = [F.coalesce(casts.typed(text, c), text.try_cast(c.type)).alias(c.name) for c, text in asked]
     found = spark.range(1).select(*values).first()
     assert found is not None  # one row was made
     for column, text in zip(columns, key, strict=True):
@@ -37,10 +37,9 @@ def typed(spark: SparkSession, contract: Contract, key: Sequence[str]) -> dict[s
     return found.asDict()
 
 
-def columns_of(contract: Contract) -> list[SilverColumn]:
-    """The columns of the key, in its order."""
-    by_name = {c.name: c for c in contract.silver.columns}
-    return [by_name[name] for name in contract.silver.keys]
+def texts(contract: Contract, values: Mapping[str, Any]) -> list[Column]:
+    """The values of a key as Spark writes them, in its order."""
+    return [F.lit(values[c.name]).cast(c.type).cast("string") for c in _columns(contract)]
 
 
 def has(wanted: Mapping[str, Any]) -> Column:
@@ -58,10 +57,15 @@ def delivered(contract: Contract) -> list[Column]:
     return [F.trim(F.col(f"_bronze.{quoted(name)}"), F.lit(casts.WHITE)) for name in contract.silver.keys]
 
 
-def was_delivered_as(contract: Contract, key: Sequence[str]) -> Column:
-    """True for a judged row whose key was delivered so, though it may have been refused; False where the key is computed."""
+def carries(contract: Contract, key: Sequence[str], values: Mapping[str, Any]) -> Column:
+    """True for a judged row that has this key, or to which it was delivered so though it may have been refused; never NULL."""
     cells = delivered(contract)
     same = F.lit(bool(cells))
     for cell, text in zip(cells, key, strict=False):
         same = same & (cell == F.lit(text.strip()))
-    return F.coalesce(same, F.lit(False))
+    return F.coalesce(has(values), F.lit(False)) | F.coalesce(same, F.lit(False))
+
+
+def _columns(contract: Contract) -> list[SilverColumn]:
+    by_name = {c.name: c for c in contract.silver.columns}
+    return [by_name[name] for name in contract.silver.keys]

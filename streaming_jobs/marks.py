@@ -22,6 +22,12 @@ def tables(layer: str, contract: Contract) -> tuple[str, ...]:
     return (contract.silver_table, contract.quarantine_table) if layer == "silver" else tuple(g.path for g in contract.gold)
 
 
+def follower(name: str, contract: Contract, settings: Settings) -> Path | None:
+    """The checkpoint of the stream that reads a table's change feed; None: nobody does."""
+    layer = {contract.bronze_table: "silver", contract.silver_table: "gold"}.get(name)
+    return settings.checkpoint(layer, contract.dataset) if layer else None
+
+
 def keep(layer: str, contract: Contract, settings: Settings) -> None:
     """Write down how far the tables are; atomically, and only where something changed."""
     found = ((name, snapshots.newest(settings.table(name))) for name in tables(layer, contract))

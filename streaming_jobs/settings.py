@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     def landing(self, folder: str) -> Path:
         return self.home / folder
 
+    def shown(self, file: Path) -> str:
+        """A path as people are told it: relative to the home where it is in it."""
+        return str(file.relative_to(self.home)) if file.is_relative_to(self.home) else str(file)
+
     @classmethod
     def settings_customise_sources(
         cls,

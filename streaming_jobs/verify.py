@@ -133,7 +133,7 @@ def of_bronze(spark: SparkSession, contract: Contract, settings: Settings, limit
     for at in range(0, len(files), settings.max_files_per_batch):
         chunk = files[at : at + settings.max_files_per_batch]
         read = reading.read(spark, contract, settings.landing(contract.landing.folder), chunk, 0)
-        fresh = forgotten.left_out(read, contract, forgotten.of(settings, contract.dataset))
+        fresh = forgotten.left_out(read, contract, settings)
         there, again = (
             side.withColumn("_cells", _cells(contract)) for side in (rows.where(any_of("_file", [f.path for f in chunk])), fresh)
         )

@@ -164,7 +164,7 @@ MUTATIONS = (
     ),
     Mutation(
         "keys that were forgotten", "bronze.py",
-        "return forgotten.left_out(rows, ingest.contract, forgotten.of(ingest.run.settings, ingest.contract.dataset))", "return rows",
+        "return forgotten.left_out(rows, ingest.contract, ingest.run.settings)", "return rows",
         "test_forget.py::test_no_delivery_replay_or_rebuild_brings_it_back",
     ),
     Mutation(
@@ -172,8 +172,7 @@ MUTATIONS = (
         "test_forget.py::test_after_it_no_byte_under_the_home_holds_the_key_or_what_its_rows_said",
     ),
     Mutation(
-        "commits that Spark opens again", "checkpoints.py", 'return min(int(offset["reservoirVersion"]) for offset in offsets)',
-        'return int(reached["reservoirVersion"])',
+        "commits that Spark opens again", "checkpoints.py", 'for offset in (reached, began) if offset)', 'for offset in (reached,))',
         "test_damage.py::test_changes_that_were_cleaned_away_before_they_were_read_are_not_passed_over",
     ),
 )  # fmt: skip

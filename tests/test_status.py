@@ -172,14 +172,9 @@ def failed_and_well_again(home: Made) -> None:
 def forgetting(home: Made) -> None:
     """Of three keys one came to its end; the oldest of the others is told."""
     healthy(home)
-    begun, ended = (
-        [ledger.ForgottenRow("orders", "salt", digest, at if begins else None, None if begins else at) for digest, at in rows]
-        for begins, rows in (
-            (True, [("a", NOW - 5 * HOUR), ("b", NOW - 3 * HOUR), ("c", NOW - 2 * HOUR)]),
-            (False, [("a", NOW - 4 * HOUR)]),
-        )
-    )
-    ledger.append_forgotten(home.settings, [*begun, *ended])
+    begun = {"a": NOW - 5 * HOUR, "b": NOW - 3 * HOUR, "c": NOW - 2 * HOUR}
+    rows = [ledger.ForgottenRow("orders", "salt", digest, at, None) for digest, at in begun.items()]
+    ledger.append_forgotten(home.settings, [*rows, ledger.ForgottenRow("orders", "salt", "a", None, NOW - 4 * HOUR)])
 
 
 def forgotten(home: Made) -> None:

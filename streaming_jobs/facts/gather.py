@@ -194,8 +194,7 @@ def _layer(
     # A file may be older than its arrival, but had it lain there at the newest success, it would not be waiting.
     waits: list[datetime] = [entry.modified_at for entry in work.files.candidates]
     if work.reasons and last.layer != "bronze":
-        above = {"silver": "bronze", "gold": "silver"}[last.layer]
-        waits = [table.changed_at for table in tables if table.layer == above and table.changed_at]
+        waits = [table.changed_at for table in tables if table.layer == damage.ABOVE[last.layer] and table.changed_at]
     planned = checkpoints.unfinished(settings.checkpoint(last.layer, contract.dataset))
     at_work = planned is not None and locks.holder(settings, damage.LAYERS, contract.dataset)
     return replace(

@@ -7,11 +7,11 @@ delivered files. Then every file is searched for what was erased.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from streaming_jobs import bronze, damage, forgotten, gold, keys, locks, pending, session, silver, tables
 from streaming_jobs.contract import Contract
@@ -53,26 +53,26 @@ def forget(contract: Contract, run: Run, key: Sequence[str], *, rewrite: bool) -
             damage.require_none(layer, contract, settings)
         little = pending.is_small([pending.of_bronze(contract, settings)], [contract], settings)
         with session.opened(settings, held, small=little) as spark:
-            digests = forgotten.begin(spark, contract, settings, key)
+            values = keys.typed(spark, contract, key)
+            begun = forgotten.begin(spark, contract, settings, key, values)
             hit("forget.listed")
             try:
-                wanted, counted, named, rewritten = _erase(spark, contract, run, key, rewrite=rewrite)
+                wanted, counted, named, rewritten = _erase(spark, contract, run, key, values, rewrite=rewrite)
             except Exception as error:
                 failure = as_failure(error)
                 failure.findings += (f"{contract.dataset}: the key is not erased to the end; {AGAIN}",)
                 raise failure from error
         # Behind the session: its spill and its log are complete, and gone or closed.
         searched, left = search(contract, settings, wanted, named)
-        forgotten.end(contract, settings, digests)
+        forgotten.end(settings, begun)
     return Erased(counted.rows, counted.files, rewritten, searched, left)
 
 
 def _erase(
-    spark: SparkSession, contract: Contract, run: Run, key: Sequence[str], *, rewrite: bool
+    spark: SparkSession, contract: Contract, run: Run, key: Sequence[str], values: Mapping[str, Any], *, rewrite: bool
 ) -> tuple[Needles, erasure.Counted, Sequence[Left], int]:
     settings = run.settings
-    values = keys.typed(spark, contract, key)
-    carries = keys.has(values) | keys.was_delivered_as(contract, key)
+    carries = keys.carries(contract, key, values)
     take(bronze.start, "bronze", contract, spark, run)
     wanted = needles.of(spark, contract, settings, carries, key, values)
     counted = erasure.of_bronze(spark, contract, run, carries)
@@ -92,7 +92,7 @@ def _erase(
 
 def _carrying(rows: DataFrame, contract: Contract, carries: Column) -> DataFrame:
     """File and record number of the rows of Bronze that carry the key."""
-    return judge(rows, contract).where(F.coalesce(carries, F.lit(False))).select("_file", "_row")
+    return judge(rows, contract).where(carries).select("_file", "_row")
 
 
 def said(erased: Erased) -> str:

@@ -73,9 +73,7 @@ def _of_chunk(
             del facts[path]
         found = rows()
     for path, numbers in sorted(found.items()):
-        file = folder / path
-        shown = str(file.relative_to(settings.home)) if file.is_relative_to(settings.home) else str(file)
-        yield Delivered(folder, facts[path], frozenset(numbers), shown)
+        yield Delivered(folder, facts[path], frozenset(numbers), settings.shown(folder / path))
 
 
 def rewrite(contract: Contract, run: Run, found: Sequence[Delivered]) -> int:

@@ -33,16 +33,14 @@ def of(
 ) -> Needles:
     """carries: of a judged row, that it belongs to the key. Of more than 200 texts the longest; each by its first 32 characters."""
     rows = judge(tables.read(spark, settings.table(contract.bronze_table)), contract)
-    mine = F.coalesce(carries, F.lit(False))
     cells = F.explode(F.concat(F.array(*(F.col(f"_bronze.{quoted(name)}") for name in _texts(contract))), *_others()))
-    found = {row[0] for row in rows.where(mine).select(cells).distinct().collect() if row[0]}
+    found = {row[0] for row in rows.where(carries).select(cells).distinct().collect() if row[0]}
     wanted = sorted({text.strip()[:_LONGEST] for text in (*found, *key)}, key=lambda text: (-len(text), text))
     long = [text for text in wanted if len(text) >= SHORTEST][:_MOST]
-    typed = [F.lit(values[c.name]).cast(c.type).cast("string") for c in keys.columns_of(contract)]
-    shown = spark.range(1).select(*typed).first()
+    shown = spark.range(1).select(*keys.texts(contract, values)).first()
     assert shown is not None  # one row was made
     by_column = {name: frozenset({text.strip(), str(value)}) for name, text, value in zip(contract.silver.keys, key, shown, strict=True)}
-    return Needles(tuple(_unshared(rows.where(~mine), long, contract)), by_column)
+    return Needles(tuple(_unshared(rows.where(~carries), long, contract)), by_column)
 
 
 def _texts(contract: Contract) -> Iterator[str]:

@@ -15,8 +15,6 @@ from streaming_jobs import checkpoints, compaction, damage, marks, snapshots, ta
 from streaming_jobs.contract import Contract
 from streaming_jobs.settings import Settings
 
-_READ_BY = {"bronze": "silver", "silver": "gold"}
-
 
 def versions(contract: Contract, settings: Settings) -> None:
     """Leave of every table of the dataset its newest version alone. All streams must have read all of them."""
@@ -24,10 +22,10 @@ def versions(contract: Contract, settings: Settings) -> None:
         for name in marks.tables(layer, contract):
             if snapshots.newest(settings.table(name)) is None:
                 continue
-            follower = _READ_BY.get(layer) if name in (contract.bronze_table, contract.silver_table) else None
+            follower = marks.follower(name, contract, settings)
             if follower is None:
                 tables.commit_nothing(settings.table(name))
-            _purge(settings.table(name), settings.checkpoint(follower, contract.dataset) if follower else None)
+            _purge(settings.table(name), follower)
         marks.keep(layer, contract, settings)
 
 

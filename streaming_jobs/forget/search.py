@@ -42,14 +42,14 @@ class Searched:
 def search(contract: Contract, settings: Settings, wanted: Needles, known: Sequence[Left]) -> tuple[Searched, tuple[Left, ...]]:
     """Search everything that the project writes or reads. known: files that are named already; they are not named again."""
     patterns = sorted({text.encode(encoding) for text in wanted.texts for encoding in _ENCODINGS})
-    own = [settings.table(name) for layer in ("bronze", "silver") for name in marks.tables(layer, contract)]
+    names = [name for layer in ("bronze", "silver") for name in marks.tables(layer, contract)]
     files, size, left, named = 0, 0, [*known], {found.place for found in known}
     for file in _files(settings, contract):
         files, size = files + 1, size + file.stat().st_size
-        place = str(file.relative_to(settings.home)) if file.is_relative_to(settings.home) else str(file)
+        place = settings.shown(file)
         if place in named:
             continue
-        key = wanted.key if any(map(file.is_relative_to, own)) or _is_set_aside(file, contract, settings) else {}
+        key = wanted.key if any(_is_of(file, name, settings) for name in names) else {}
         left += [Left(place, what) for what in _found(file, place, wanted.texts, patterns, key)]
     return Searched(files, size, len(wanted.texts)), tuple(left)
 
@@ -61,12 +61,12 @@ def _files(settings: Settings, contract: Contract) -> Iterator[Path]:
     yield from sorted({file for file in (*found, *extra) if file.is_file() and not file.is_symlink()})
 
 
-def _is_set_aside(file: Path, contract: Contract, settings: Settings) -> bool:
+def _is_of(file: Path, name: str, settings: Settings) -> bool:
+    """True for a file of this table, or of what was put aside of it (`damage.move_aside`)."""
     aside = settings.table("set-aside")
-    if not file.is_relative_to(aside):
-        return False
-    tables = (name.replace("/", "-") for layer in ("bronze", "silver") for name in marks.tables(layer, contract))
-    return any(file.relative_to(aside).parts[0].startswith(f"{name}-") for name in tables)
+    if file.is_relative_to(aside):
+        return file.relative_to(aside).parts[0].startswith(f"{name.replace('/', '-')}-")
+    return file.is_relative_to(settings.table(name))
 
 
 def _found(file: Path, place: str, texts: Sequence[str], patterns: Sequence[bytes], key: Mapping[str, frozenset[str]]) -> Iterator[str]:
@@ -134,7 +134,7 @@ def _leaves(values: pa.Array) -> Iterator[pa.Array]:
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         yield values
     elif pa.types.is_binary(values.type):
-        yield values.cast(pa.string()) if values.null_count == len(values) else values.cast(pa.binary()).cast(pa.string())
+        yield values.cast(pa.string())
     elif pa.types.is_struct(values.type):
         for part in values.flatten():
             yield from _leaves(part)

@@ -59,8 +59,8 @@ def _run(home: Settings) -> None:
 
 def main() -> int:
     """Entry point of the set-up. A failure does not end it: what is wrong with Spark the first run says too, and only speed is lost."""
-    given = settings.load()
     try:
+        given = settings.load()
         made = make(given)
     except Exception as error:
         print(f"no class archive: {as_failure(error)} The set-up goes on; the first run makes one.", file=sys.stderr)

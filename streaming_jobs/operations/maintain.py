@@ -15,7 +15,6 @@ from streaming_jobs.grid import Rows
 from streaming_jobs.settings import Settings
 
 _AT_LEAST = 2  # small files in a partition that are joined
-_READ_BY = {"bronze": "silver", "silver": "gold"}
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,8 @@ def _layer(layer: str, contract: Contract, settings: Settings, keep_days: int) -
             continue
         before = snapshots.files(found).num_rows
         compaction.join(table, _AT_LEAST)
-        follower = _READ_BY.get(layer) if name in (contract.bronze_table, contract.silver_table) else None
-        needed = checkpoints.still_read(settings.checkpoint(follower, contract.dataset), table) if follower else set[str]()
+        follower = marks.follower(name, contract, settings)
+        needed = checkpoints.still_read(follower, table) if follower else set[str]()
         let_go = compaction.let_go(table, keep_days)
         removable = [] if needed is None else [path for path in let_go if path not in needed]
         freed = compaction.remove(table, removable)
