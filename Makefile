@@ -99,6 +99,7 @@ lock: .venv/ready-dev
 	@$(COMPILE) --group build -o requirements-build.txt
 	@$(COMPILE) pyproject.toml -o requirements.txt
 	@$(COMPILE) pyproject.toml --group dev --constraint requirements.txt -o requirements-dev.txt
+	@$(COMPILE) pyproject.toml --group bench --constraint requirements-dev.txt -o requirements-bench.txt
 
 clean:
 	@rm -rf .venv .jars build streaming_jobs.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
