@@ -37,6 +37,7 @@ from streaming_jobs import (
     forgotten,
     landing,
     ledger,
+    lines,
     pending,
     probe,
     reading,
@@ -296,6 +297,10 @@ def _ingest(spark: SparkSession, ingest: _Ingest, entries: Sequence[Entry], cloc
             (replaced if state and _gives_way(contract, state) else append).append(found)
     _decide(ingest, decided)
     clock.lap("probe")
+    if of_lines := [f for f in append if lines.may_be(f)]:
+        loaded = _load_lines(ingest, of_lines, clock)
+        append = [f for f in append if f not in loaded]
+        clock = Clock()
     for files, in_place in ((append, False), (replaced, True)):
         if files:
             _load(spark, ingest, files, clock, in_place=in_place)
@@ -379,6 +384,32 @@ def _load(
     clock.lap("write")
     decided = _confirm(contract, run, ingest.folder, ingest.states, intents, clock, ingest.batch_id)
     _note(ingest, decided)
+
+
+def _load_lines(ingest: _Ingest, files: Sequence[Facts], clock: Clock) -> Collection[Facts]:
+    """Append files in which every line is a record, in one commit and without Spark; returns those that were, all others are left."""
+    contract, run = ingest.contract, ingest.run
+    if forgotten.of(run.settings, contract.dataset):
+        return ()  # which rows to leave out is judged by Spark
+    table, new_id = run.settings.table(contract.bronze_table), ingest.next_id()
+    written = lines.write(ingest.folder, table, contract, files, new_id, run.settings.cores)
+    hit("bronze.written")
+    clock.lap("write")
+    touched = [f for f in written.files if not _is_untouched(ingest.folder, f)]
+    if touched or not written.files:  # the others again, without what is touched while it is read
+        lines.discard(table, written.data)
+        steady = [f for f in written.files if f not in touched]
+        return {*_load_lines(ingest, steady, clock), *touched} if steady else touched
+    intents = [_facts_row(ingest, new_id, f, Status.READING, None) for f in written.files]
+    ledger.append_files(run.settings, intents, (apps.files(contract.dataset, "intent"), new_id))
+    hit("bronze.intended")
+    clock.lap("ledger")
+    lines.commit(table, written, Txn(apps.bronze(contract.dataset), new_id))
+    hit("bronze.committed")
+    clock.lap("write")
+    decided = _confirm(contract, run, ingest.folder, ingest.states, intents, clock, ingest.batch_id)
+    _note(ingest, decided)
+    return written.files
 
 
 def _read(spark: SparkSession, ingest: _Ingest, files: Sequence[Facts], new_id: int) -> DataFrame:
@@ -470,7 +501,7 @@ def _confirm(
             )
         same = _is_untouched(folder, intent)
         read_at = {held["oldest"], held["newest"]} if held["rows"] else set()
-        certain = same and read_at <= {_milliseconds(intent.modified_at)}
+        certain = same and read_at <= {intent.modified_at and probe.milliseconds(intent.modified_at)}
         decided.append(
             replace(
                 intent,
@@ -568,10 +599,6 @@ def _stamp(file: Path) -> tuple[int, datetime] | None:
         return probe.stamp(file)
     except OSError:
         return None
-
-
-def _milliseconds(at: datetime | None) -> int | None:
-    return None if at is None else int(at.timestamp() * 1000)
 
 
 def _chunks(entries: Sequence[Entry], size: int) -> Iterator[Sequence[Entry]]:

@@ -224,13 +224,27 @@ def bytes_behind(checkpoint: Path, table: Path) -> int | None:
     if newest is None:
         return table_bytes(table)
     try:
-        offset = _offset(checkpoint, newest)
-        commits = range(int(offset["reservoirVersion"]), source.version() + 1)
-        since = [action for version in commits for action in actions(table, version)]
-        changed = [a["cdc"] for a in since if "cdc" in a] + [a["add"] for a in since if "add" in a and changes_rows(a["add"])]
-        return sum(int(file["size"]) for file in changed)
+        return _bytes_changed(table, int(_offset(checkpoint, newest)["reservoirVersion"]), source.version())
     except _UNREADABLE:
         return None
+
+
+def bytes_of(checkpoint: Path, table: Path, batch: int) -> int | None:
+    """Bytes of the files that a planned micro-batch reads, or some more; None: cannot be told."""
+    if batch == 0:
+        return table_bytes(table)
+    try:
+        start, end = _offset_of(checkpoint, table, batch - 1), _offset_of(checkpoint, table, batch)
+        return _bytes_changed(table, int(start["reservoirVersion"]), int(end["reservoirVersion"])) if start and end else None
+    except _UNREADABLE:
+        return None
+
+
+def _bytes_changed(table: Path, first: int, last: int) -> int:
+    """Bytes of the files that commits added with other rows. Raises as `_offset`."""
+    commits = [action for version in range(first, min(last, snapshots.existing(table).version()) + 1) for action in actions(table, version)]
+    changed = [a["cdc"] for a in commits if "cdc" in a] + [a["add"] for a in commits if "add" in a and changes_rows(a["add"])]
+    return sum(int(file["size"]) for file in changed)
 
 
 def table_bytes(table: Path) -> int:

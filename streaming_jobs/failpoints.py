@@ -17,6 +17,7 @@ import time
 NAMES = (
     "bronze.probed",
     "bronze.decided",
+    "bronze.written",
     "bronze.intended",
     "bronze.committed",
     "bronze.balanced",

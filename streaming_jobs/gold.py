@@ -259,7 +259,7 @@ def _touched(changes: DataFrame, golds: Sequence[Gold], contract: Contract) -> t
     """
     sharing: dict[tuple[tuple[GoldColumn, ...], str | None], list[str]] = {}
     for gold in golds:
-        sharing.setdefault((_unit(gold, contract), gold.where), []).append(gold.name)
+        sharing.setdefault((contract.unit(gold), gold.where), []).append(gold.name)
     counted: int | None = None
     found: dict[str, pa.Table] = {}
     if len(sharing) > 1:
@@ -284,8 +284,8 @@ def _rows_to_read(touched: Mapping[str, pa.Table], contract: Contract, settings:
     found: list[dict[str, list[Any]]] = []
     for gold in contract.gold:
         if gold.source is None:
-            units, unit = touched.get(gold.name), _unit(gold, contract)
-            places = {} if units is None else {columns[at]: units[c.name].to_pylist() for c in unit if (at := _plain(c)) in columns}
+            units, unit = touched.get(gold.name), contract.unit(gold)
+            places = {} if units is None else {columns[at]: units[c.name].to_pylist() for c in unit if (at := c.plain) in columns}
             if places not in found:
                 found.append(places)
     return max((tables.rows(settings.table(contract.silver_table), places) for places in found), default=0)
@@ -299,18 +299,6 @@ def _named(groups: DataFrame) -> pa.Table | None:
         if not is_of_data(error):
             raise
         return None
-
-
-def _unit(gold: Gold, contract: Contract) -> tuple[GoldColumn, ...]:
-    """What is replaced together: whole partitions of Silver where the grain contains them, else single groups."""
-    partitions = [p.lower() for p in contract.silver.partitioned_by]
-    by_partition = tuple(c for c in gold.grain if _plain(c) in partitions)
-    return by_partition or gold.grain
-
-
-def _plain(column: GoldColumn) -> str:
-    """The column of Silver, where the expression is no more than that."""
-    return column.expression.strip("` ").lower()
 
 
 def _covers(units: pa.Table, expressions: dict[str, str]) -> str:

@@ -132,7 +132,9 @@ def _work(
     busy = {p.dataset for p in work if p.reasons}
     wanted = [c for c in contracts if c.dataset in busy]
     unseen = {(layer, dataset) for layer, dataset, _ in failed}
-    small = not unseen and pending.is_small(work, wanted, run.settings)
+    files = {p.dataset: len(p.files.candidates) for p in work if p.layer == "bronze"}
+    against = sum(pending.set_against(c, files.get(c.dataset, 1), run.settings) for c in wanted)
+    small = not unseen and pending.is_small(work, against, run.settings)
     with session.opened(run.settings, descriptors, small=small) as spark:
         return [*failed, *_each({layer: start[layer] for layer in layers}, wanted, spark, run, entered, unseen)]
 

@@ -72,12 +72,26 @@ def of_gold(contract: Contract, settings: Settings) -> Pending:
 OF: Mapping[str, Callable[[Contract, Settings], Pending]] = {"bronze": of_bronze, "silver": of_silver, "gold": of_gold}
 
 
-def is_small(pending: Sequence[Pending], contracts: Sequence[Contract], settings: Settings) -> bool:
-    """True when what is to be read, and the tables it is set against, stay below `small_work_mb`."""
+def is_small(pending: Sequence[Pending], against: int, settings: Settings) -> bool:
+    """True when what is to be read, and the bytes that it is set against, stay below `small_work_mb`."""
     sizes = [p.size for p in pending]
-    names = [name for c in contracts for name in (c.bronze_table, c.silver_table)]
-    total = sum(checkpoints.table_bytes(settings.table(name)) for name in names)
-    return None not in sizes and total + sum(s or 0 for s in sizes) < settings.small_work_mb << 20
+    return None not in sizes and against + sum(s or 0 for s in sizes) < settings.small_work_mb << 20
+
+
+def set_against(contract: Contract, files: int, settings: Settings) -> int:
+    """Bytes of Silver that the rows of so many files are likely to be set against.
+
+    All of it; where partitions say in which the rows of a key and of a group are, those of as many partitions as there are files, and
+    of the `mergeWindow` around each. Not Bronze: it is read again only for a row that went away without another to follow it.
+    """
+    table = snapshots.newest(settings.table(contract.silver_table))
+    if table is None:
+        return 0
+    size = snapshots.amount(table).size
+    if not contract.is_placed:
+        return size
+    wanted = max(1, files) * (2 * (contract.silver.merge_window_days or 0) + 1)
+    return size * wanted // max(wanted, snapshots.partitions(table))
 
 
 def changed_at(contract: Contract) -> datetime:

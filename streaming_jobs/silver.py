@@ -32,6 +32,7 @@ from streaming_jobs.settings import Settings
 from streaming_jobs.tables import Txn
 
 _FEW_ROWS = 200_000  # up to here one output file is as fast as several
+_FEW_BYTES = 8 << 20  # of Bronze; what more of it holds is rarely as few rows as fit into memory
 _MAX_PARTITIONS = 1000  # more than that: a range, or no list at all
 _IDENTITY = ("_file", "_file_modified_at", "_row")  # of a row in quarantine
 OF_THE_DAY = ("contract_version", "quarantined_at")  # of the day it was refused, not of the row
@@ -135,12 +136,21 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
             # With the query's id: a new checkpoint counts its batches from 0 again.
             return Txn(apps.silver(contract.dataset, write, query), batch_id)
 
-        judged = _held(_judged(batch, contract))
+        read = checkpoints.bytes_of(
+            run.settings.checkpoint("silver", contract.dataset), run.settings.table(contract.bronze_table), batch_id
+        )
+        judged, few = _judged(batch, contract), False
+        if read is None or read <= _FEW_BYTES:
+            judged, few = _held_if_few(judged)
+        if not few:
+            streams.compile_expressions(batch.sparkSession)
         clock.lap("judge")
         try:
-            seen = _measure(judged, contract, named=_is_few(judged))
+            seen = _measure(judged, contract, named=few)
             if not seen.rows:
                 return
+            if seen.gone and not few:
+                judged = judged.persist()
             arrived, gone = versions.net(judged) if seen.gone else (judged, None)
             if gone is not None and seen.rows <= small.MAX_ROWS:
                 arrived, gone = _held(arrived), _held(gone)
@@ -300,15 +310,16 @@ def _held(rows: DataFrame, most: int = 0) -> DataFrame:
     return rows.persist() if found is None else found
 
 
-def _is_few(held: DataFrame) -> bool:
-    """Of what `_held` gave: true when it lies in memory."""
-    return not held.is_cached
+def _held_if_few(rows: DataFrame) -> tuple[DataFrame, bool]:
+    """Few rows in memory, and true. Many are computed at each use: to keep them takes longer than to read and judge them again."""
+    found = small.local(rows)
+    return (rows, False) if found is None else (found, True)
 
 
 def _measure(judged: DataFrame, contract: Contract, *, named: bool = False) -> _Measure:
     arrived, refused = F.col("_change"), _is_refused()
     warnings = [rule.name for rule in contract.silver.rules if not rule.blocking]
-    bounded, placed = contract.silver.keys, _placing(contract)
+    bounded, placed = contract.silver.keys, contract.silver.placing
     found = judged.agg(
         F.count(F.lit(1)).alias("rows"),
         F.count_if(arrived).alias("arrivals"),
@@ -333,12 +344,6 @@ def _measure(judged: DataFrame, contract: Contract, *, named: bool = False) -> _
         {c: found[f"in {c}"] for c in placed},
         found["named"] if named else None,
     )
-
-
-def _placing(contract: Contract) -> tuple[str, ...]:
-    """Partition columns by which the rows of a key are found: those in the key, and the one of `mergeWindow`."""
-    silver = contract.silver
-    return tuple(p for p in silver.partitioned_by if p in silver.keys or silver.merge_window_days is not None)
 
 
 def _limit(arrived: DataFrame, came: _Measure, contract: Contract, run: Run) -> None:
@@ -446,7 +451,10 @@ def _write_silver(
     if not seen.valid:
         return _Tally(0, 0, 0)
     spark, table = arrived.sparkSession, run.settings.table(contract.silver_table)
-    current = _current(spark, table, seen, contract)
+    places = _places(seen, contract)
+    if gone is None and seen.rows > small.MAX_ROWS and not tables.rows(table, places):
+        return _fill(arrived, seen, places, contract, run, txn)
+    current = _current(spark, table, seen, places, contract)
     lost = None if gone is None else gone.where(~_is_refused())
     decided = _held(versions.decide(_newest(arrived, contract), lost, current, contract), seen.rows)
     settled = None
@@ -471,11 +479,22 @@ def _write_silver(
     return _Tally(accepted, sum(c.versions for c in counts.values()) - accepted, deleted)
 
 
-def _current(spark: SparkSession, table: Path, seen: _Measure, contract: Contract) -> DataFrame:
+def _fill(arrived: DataFrame, seen: _Measure, places: Mapping[str, Collection[Any]], contract: Contract, run: Run, txn: Txn) -> _Tally:
+    """Append the newest row of each key where Silver holds nothing yet, so that there is nothing to decide."""
+    table = run.settings.table(contract.silver_table)
+    rows = _newest(arrived, contract).select(*versions.stored(contract))
+    tables.append(rows.coalesce(1) if seen.valid <= _FEW_ROWS else rows, table, txn)
+    accepted = tables.rows(table, places)
+    return _Tally(accepted, seen.valid - accepted, 0)
+
+
+def _current(spark: SparkSession, table: Path, seen: _Measure, places: Mapping[str, Collection[Any]], contract: Contract) -> DataFrame:
     """Silver's rows with a key of the batch, and maybe others."""
-    places = _places(seen, contract)
     found = None if seen.named is None else small.having(spark, table, contract.silver.keys[0], seen.named, places)
-    return tables.read(spark, table).where(_pruning(seen, places, contract)) if found is None else found
+    if found is not None:
+        return found
+    streams.compile_expressions(spark)
+    return tables.read(spark, table).where(_pruning(seen, places, contract))
 
 
 def _insert(rows: DataFrame, count: int, table: Path, txn: Txn) -> None:
@@ -526,8 +545,11 @@ def _count(decided: DataFrame, contract: Contract) -> dict[str, _Count]:
 def _winners(spark: SparkSession, decided: DataFrame, contract: Contract, run: Run) -> DataFrame:
     """The newest valid row that Bronze holds now for each key that cannot be decided otherwise."""
     keys = list(contract.silver.keys)
+    bronze = run.settings.table(contract.bronze_table)
+    if checkpoints.table_bytes(bronze) > run.settings.small_work_mb << 20:
+        streams.compile_expressions(spark)
     open_keys = decided.where(F.col("_verdict") == versions.REDECIDE).select(*keys)
-    judged = judge(tables.read(spark, run.settings.table(contract.bronze_table)), contract)
+    judged = judge(tables.read(spark, bronze), contract)
     return _newest(judged.join(open_keys, keys, "left_semi"), contract)
 
 

@@ -96,6 +96,13 @@ def amount(found: DeltaTable) -> Amount:
     return Amount(sum(size or 0 for size in sizes), None if None in rows else sum(rows))
 
 
+def partitions(found: DeltaTable) -> int:
+    """How many partitions have files; without pyarrow, as `amount`."""
+    listed = found.get_add_actions(flatten=True)
+    values = [listed.column(name).to_pylist() for name in listed.schema.names if name.startswith("partition.")]
+    return len(set(zip(*values, strict=True))) if values else 1
+
+
 def _is_newest(table: Path, known: Commit) -> bool:
     return _commit(table, known[0]) == known and not _file(table, known[0] + 1).exists()
 

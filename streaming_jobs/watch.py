@@ -134,7 +134,7 @@ def _round(dataset: _Dataset, steps: Mapping[str, Step], spark: SparkSession, ru
             if work.reasons:
                 space.require([work], run.settings)
                 worked = True
-                suit(spark, run.settings, small=pending.is_small([work], (), run.settings))
+                suit(spark, run.settings, small=pending.is_small([work], 0, run.settings))
                 take(step, layer, contract, spark, one)
         except Stopped as stopped:
             one.turn(Ended(one.run_id, layer, contract, stopped))

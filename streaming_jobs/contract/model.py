@@ -95,12 +95,22 @@ class Silver:
     rules: tuple[RowRule, ...] = ()
     stages: tuple[tuple[str, ...], ...] = ()  # names of expression columns, each stage needing only earlier ones
 
+    @property
+    def placing(self) -> tuple[str, ...]:
+        """Partition columns by which the rows of a key are found: those in the key, and the one of `mergeWindow`."""
+        return tuple(p for p in self.partitioned_by if p in self.keys or self.merge_window_days is not None)
+
 
 @dataclass(frozen=True)
 class GoldColumn:
     name: str
     type: str
     expression: str
+
+    @property
+    def plain(self) -> str:
+        """The column of Silver, where the expression is no more than that."""
+        return self.expression.strip("` ").lower()
 
 
 @dataclass(frozen=True)
@@ -173,3 +183,14 @@ class Contract:
     @property
     def quarantine_table(self) -> str:
         return f"quarantine/{self.dataset}"
+
+    def unit(self, gold: Gold) -> tuple[GoldColumn, ...]:
+        """What of a Gold table is replaced together: whole partitions of Silver where the grain contains them, else single groups."""
+        partitions = [p.lower() for p in self.silver.partitioned_by]
+        return tuple(c for c in gold.grain if c.plain in partitions) or gold.grain
+
+    @property
+    def is_placed(self) -> bool:
+        """Few changes need few partitions of Silver: these say where the rows of a key are, and those of every group."""
+        partitions = {p.lower() for p in self.silver.partitioned_by}
+        return bool(self.silver.placing) and all({c.plain for c in self.unit(g)} <= partitions for g in self.gold if g.source is None)

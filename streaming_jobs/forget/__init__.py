@@ -13,7 +13,7 @@ from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 
-from streaming_jobs import bronze, damage, forgotten, gold, keys, locks, pending, session, silver, tables
+from streaming_jobs import bronze, checkpoints, damage, forgotten, gold, keys, locks, pending, session, silver, tables
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import as_failure
 from streaming_jobs.failpoints import hit
@@ -51,7 +51,8 @@ def forget(contract: Contract, run: Run, key: Sequence[str], *, rewrite: bool) -
     with locks.hold(settings, damage.LAYERS, [contract.dataset]) as held:
         for layer in damage.LAYERS:
             damage.require_none(layer, contract, settings)
-        little = pending.is_small([pending.of_bronze(contract, settings)], [contract], settings)
+        held_bytes = sum(checkpoints.table_bytes(settings.table(name)) for name in (contract.bronze_table, contract.silver_table))
+        little = pending.is_small([pending.of_bronze(contract, settings)], held_bytes, settings)
         with session.opened(settings, held, small=little) as spark:
             values = keys.typed(spark, contract, key)
             begun = forgotten.begin(spark, contract, settings, key, values)

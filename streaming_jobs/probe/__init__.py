@@ -14,7 +14,7 @@ import io
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, AnyStr
 
@@ -24,16 +24,18 @@ from streaming_jobs.landing import modified_at
 from streaming_jobs.ledger import VANISHED
 from streaming_jobs.probe.content import CHUNK, MAX_EXPANSION, START, Content, Unreadable, is_packed
 from streaming_jobs.probe.encoding import Encodings, codec, is_wide
+from streaming_jobs.probe.lines import Lines
 from streaming_jobs.probe.records import MAX_CELL_BYTES, MAX_CELL_LINES, Records, Swallowed
 
 __all__ = [
     "CHUNK", "DELIMITERS", "MAX_CELL_BYTES", "MAX_CELL_LINES", "MAX_EXPANSION", "MAX_HEADER_COLUMNS",
-    "Facts", "Refusal", "Unreadable", "count_records", "cut", "is_packed", "probe", "probe_all", "stamp",
+    "Facts", "Refusal", "Unreadable", "count_records", "cut", "is_packed", "milliseconds", "probe", "probe_all", "stamp",
 ]  # fmt: skip
 
 MAX_HEADER_COLUMNS = 10_000  # Spark's reader stops at 20 480
 DELIMITERS = (",", ";", "\t", "|")
 _HEAD = 1 << 20  # bytes that hold the header line
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Facts:
     header: tuple[str, ...]  # as delivered, trimmed; empty when the file has no line at all
     mapping: Mapping
     final_newline: bool = True  # a fact, not a fault: a file cut off at a cell's end has none either
+    lines: bool = False  # nothing is quoted, and all lines end alike: without a look at their cells, a line is a record
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,11 @@ def _kept(text: AnyStr, records: Records[AnyStr], landing: Landing, rows: Collec
     yield text[at:]
 
 
+def milliseconds(at: datetime) -> int:
+    """Since 1970, cut off as the file system's clock is read by Java."""
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
 def stamp(file: Path) -> tuple[int, datetime]:
     """Size in bytes and modification time in UTC, microseconds."""
     info = file.stat()
@@ -152,7 +160,7 @@ def stamp(file: Path) -> tuple[int, datetime]:
 def _probe(file: Path, path: str, landing: Landing, columns: Sequence[RawColumn]) -> Facts | Refusal:
     before = stamp(file)
     with Content(file) as content:
-        found: tuple[str, _Header, bool] | str
+        found: tuple[str, _Header, bool, bool] | str
         try:
             found = _examine(file, content, landing, columns)
         except Unreadable as unreadable:
@@ -163,17 +171,18 @@ def _probe(file: Path, path: str, landing: Landing, columns: Sequence[RawColumn]
         return Refusal(path, "still being written; the next run reads it")
     if isinstance(found, str):
         return Refusal(path, found, *before, sha256)
-    encoding, header, final_newline = found
-    return Facts(path, *before, sha256, encoding, header.delimiter, header.names, header.mapping, final_newline)
+    encoding, header, final_newline, lines = found
+    return Facts(path, *before, sha256, encoding, header.delimiter, header.names, header.mapping, final_newline, lines)
 
 
-def _examine(file: Path, content: Content, landing: Landing, columns: Sequence[RawColumn]) -> tuple[str, _Header, bool]:
-    """The pass: encoding, header, whether the content ends in a line end. Raises Unreadable.
+def _examine(file: Path, content: Content, landing: Landing, columns: Sequence[RawColumn]) -> tuple[str, _Header, bool, bool]:
+    """The pass: encoding, header, whether the content ends in a line end, and whether it is of lines. Raises Unreadable.
 
     Header and records are read in the encoding that the head of the file suggests; should a later byte
     speak against it, they are read again in the right one.
     """
-    pieces = content.pieces()
+    lines = Lines(landing.quote)
+    pieces = lines.seen(content.pieces())
     first = next(pieces, b"")
     start = first[:START]
     encodings = Encodings((landing.encoding, *landing.fallback_encodings), start)
@@ -207,7 +216,7 @@ def _examine(file: Path, content: Content, landing: Landing, columns: Sequence[R
     scan.finish()
     if scan.problem:
         raise Unreadable(scan.problem)
-    return encoding, header, end.decode(codec(encoding, start), "replace").endswith(("\n", "\r"))
+    return encoding, header, end.decode(codec(encoding, start), "replace").endswith(("\n", "\r")), lines.uniform
 
 
 class _Scan:

@@ -1,0 +1,240 @@
+"""Files in which every line is a record, as Bronze's rows without Spark: in a fraction of the time of its reader, and without a job.
+
+Only where nothing is left to a reader's judgement: the probe saw no quote and one kind of line end, the text is UTF-8, and every
+line has the cells of the header. All other files go through `reading`, which gives the same rows for these
+(`tests/test_lines.py`). Data files are written first and committed together; one that was not committed belongs to no table, and
+`maintain` removes it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, Transaction
+from deltalake.transaction import AddAction
+
+from streaming_jobs import ledger, probe, snapshots
+from streaming_jobs.contract import Contract
+from streaming_jobs.probe import Facts
+from streaming_jobs.tables import Txn
+
+_BYTES_PER_OUTPUT_FILE = 64 << 20  # of CSV, as in `reading`
+_FILES_PER_OUTPUT_FILE = 500
+_ROW_GROUP_BYTES = 32 << 20  # of rows in memory
+_BLOCK_BYTES = 4 << 20
+_PRUNED = ("_file", "_ingest_id")  # what readers of Bronze pass over files by
+
+_Reader = Callable[[Facts], Iterator[pa.RecordBatch]]
+
+
+@dataclass(frozen=True)
+class Written:
+    """Data files that no commit names yet. files: whose rows they hold. ragged: those that turned out to have other lines, or none."""
+
+    files: tuple[Facts, ...]
+    ragged: tuple[Facts, ...]
+    data: tuple[AddAction, ...]
+
+
+def may_be(found: Facts) -> bool:
+    """Whether all that the probe saw speaks for a file of lines."""
+    # Blank lines are no records; where there is one column it is no cell either, and its reader has to say what it is.
+    return found.lines and len(found.header) > 1 and found.encoding == "utf-8" and not probe.is_packed(found.path)
+
+
+def write(folder: Path, table: Path, contract: Contract, files: Sequence[Facts], ingest_id: int, threads: int) -> Written:
+    """Write the records of these files to data files of Bronze, several at a time, and commit nothing."""
+    schema = pa.schema(snapshots.existing(table).schema().to_arrow())
+    ingested_at = ledger.now()
+
+    def one(group: Sequence[Facts]) -> Written:
+        def rows(found: Facts) -> Iterator[pa.RecordBatch]:
+            return _rows(folder, found, contract, schema, ingest_id, ingested_at)
+
+        if group[0].size > _BYTES_PER_OUTPUT_FILE:
+            return _of_large(group[0], rows, table, schema, ingest_id)
+        return _of_small(group, rows, table, schema, ingest_id)
+
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        parts = list(pool.map(one, _groups(files)))
+    return Written(*(tuple(item for part in parts for item in getattr(part, f.name)) for f in fields(Written)))
+
+
+def commit(table: Path, written: Written, txn: Txn) -> None:
+    """Make the rows part of the table, in one commit; skipped when `txn` is already in it."""
+    if ledger.transaction_version(table, txn.app) >= txn.version:
+        return
+    held, done = snapshots.existing(table), CommitProperties(app_transactions=[Transaction(txn.app, txn.version)])
+    held.create_write_transaction(list(written.data), "append", held.schema(), commit_properties=done)
+
+
+def discard(table: Path, data: Iterable[AddAction]) -> None:
+    """Remove data files that are not to be committed."""
+    for action in data:
+        (table / action.path).unlink()
+
+
+def _groups(files: Sequence[Facts]) -> Iterator[Sequence[Facts]]:
+    """What goes into one data file; a file that gives several is alone."""
+    large = [f for f in files if f.size > _BYTES_PER_OUTPUT_FILE]
+    yield from ([f] for f in large)
+    small = [f for f in files if f.size <= _BYTES_PER_OUTPUT_FILE]
+    size = sum(f.size for f in small)
+    share = size / max(1, math.ceil(size / _BYTES_PER_OUTPUT_FILE), math.ceil(len(small) / _FILES_PER_OUTPUT_FILE))
+    group: list[Facts] = []
+    held = 0
+    for found in small:
+        group.append(found)
+        held += found.size
+        if held >= share:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
+
+
+def _rows(
+    folder: Path, found: Facts, contract: Contract, schema: pa.Schema, ingest_id: int, ingested_at: datetime
+) -> Iterator[pa.RecordBatch]:
+    """The records of one file as rows of Bronze. Raises ArrowInvalid at a line that does not fit."""
+    at, before = dict(found.mapping.columns), 0
+    for cells in _cells(folder / found.path, found, contract):
+        count = cells.num_rows
+        told = {
+            "_extra": _extra(cells, found),
+            "_file": pa.repeat(pa.scalar(found.path), count),
+            "_file_modified_at": pa.repeat(pa.scalar(probe.milliseconds(found.modified_at) * 1000), count),  # as exactly as Spark knows it
+            "_row": pa.arange(before + 1, before + count + 1),
+            "_ingest_id": pa.repeat(pa.scalar(ingest_id), count),
+            "_ingested_at": pa.repeat(pa.scalar(ingested_at), count),
+        }
+        before += count
+        columns = [
+            cells.column(at[f.name]) if f.name in at else told[f.name].cast(f.type) if f.name in told else pa.nulls(count, f.type)
+            for f in schema
+        ]
+        yield pa.record_batch(columns, schema=schema)
+
+
+def _cells(file: Path, found: Facts, contract: Contract) -> Iterator[pa.RecordBatch]:
+    """All cells as text, an empty one as NULL. Raises ArrowInvalid for a line of another width, or one longer than a block."""
+    names = [f"_c{n}" for n in range(len(found.header))]
+    how = {
+        "read_options": pa_csv.ReadOptions(
+            use_threads=False, block_size=_BLOCK_BYTES, column_names=names, skip_rows=int(contract.landing.header)
+        ),
+        "parse_options": pa_csv.ParseOptions(delimiter=found.delimiter, quote_char=False, double_quote=False, escape_char=False),
+        "convert_options": pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
+        ),
+    }
+    if found.size <= _BLOCK_BYTES:  # a stream takes longer to be opened than such a file to be read
+        yield from pa_csv.read_csv(file, **how).to_batches()
+        return
+    with pa_csv.open_csv(file, **how) as stream:
+        yield from stream
+
+
+def _extra(cells: pa.RecordBatch, found: Facts) -> pa.Array:
+    """The cells of columns that the contract does not know, by their name; NULL where the header has none."""
+    rows, extra = cells.num_rows, found.mapping.extra
+    kind = pa.map_(pa.string(), pa.string())
+    if not extra:
+        return pa.nulls(rows, kind)
+    number = pa.arange(0, rows * len(extra))
+    row = pc.divide(number, len(extra))
+    column = pc.subtract(number, pc.multiply(row, len(extra)))
+    names = pa.array([name for name, _ in extra]).take(column)
+    values = pa.concat_arrays([cells.column(position) for _, position in extra]).take(pc.add(pc.multiply(column, rows), row))
+    return pa.MapArray.from_arrays(pa.arange(0, rows * len(extra) + 1, len(extra)).cast(pa.int32()), names, values)
+
+
+def _of_small(group: Sequence[Facts], rows: _Reader, table: Path, schema: pa.Schema, ingest_id: int) -> Written:
+    """One data file of several; the rows of each wait for its end, so that none of a ragged one is written."""
+    ragged: list[Facts] = []
+    with _Data(table, schema, ingest_id) as data:
+        for found in group:
+            try:
+                data.put(list(rows(found)))
+            except pa.ArrowInvalid:
+                ragged.append(found)
+        read = tuple(f for f in group if f not in ragged)
+        return Written(read, tuple(ragged), data.finish())
+
+
+def _of_large(found: Facts, rows: _Reader, table: Path, schema: pa.Schema, ingest_id: int) -> Written:
+    """Several data files of one."""
+    done: list[AddAction] = []
+    left = rows(found)
+    try:
+        while (first := next(left, None)) is not None:
+            with _Data(table, schema, ingest_id) as data:
+                data.put([first])
+                while data.bytes < _BYTES_PER_OUTPUT_FILE and (more := next(left, None)) is not None:
+                    data.put([more])
+                done += data.finish()
+    except pa.ArrowInvalid:
+        discard(table, done)
+        return Written((), (found,), ())
+    return Written((found,), (), tuple(done))
+
+
+class _Data:
+    """A data file that is being written, one row group after the other. Left without `finish`, it is gone."""
+
+    def __init__(self, table: Path, schema: pa.Schema, ingest_id: int) -> None:
+        self.bytes = 0  # of the rows, in memory
+        self._schema, self._ingest_id, self._path = schema, ingest_id, table / f"part-{uuid.uuid4()}.zstd.parquet"
+        self._writer: pq.ParquetWriter | None = None
+        self._waiting: list[pa.RecordBatch] = []
+        self._files: set[str] = set()
+        self._rows = 0
+
+    def __enter__(self) -> _Data:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer:
+            self._writer.close()
+            self._path.unlink()
+
+    def put(self, rows: Sequence[pa.RecordBatch]) -> None:
+        self._waiting += rows
+        self.bytes += sum(batch.nbytes for batch in rows)
+        self._rows += sum(batch.num_rows for batch in rows)
+        self._files.update(batch.column("_file")[0].as_py() for batch in rows if batch.num_rows)
+        if sum(batch.nbytes for batch in self._waiting) >= _ROW_GROUP_BYTES:
+            self._write()
+
+    def finish(self) -> tuple[AddAction, ...]:
+        """The file as a commit names it; nothing where there is no row."""
+        if not self._rows:
+            return ()
+        self._write()
+        assert self._writer is not None
+        self._writer.close()
+        self._writer = None
+        told, names = self._path.stat(), sorted(self._files)
+        bounds = ({"_file": name, "_ingest_id": self._ingest_id} for name in (names[0], names[-1]))
+        stats = {
+            "numRecords": self._rows,
+            **dict(zip(("minValues", "maxValues"), bounds, strict=True)),
+            "nullCount": dict.fromkeys(_PRUNED, 0),
+        }
+        return (AddAction(self._path.name, told.st_size, {}, told.st_mtime_ns // 1_000_000, True, json.dumps(stats)),)
+
+    def _write(self) -> None:
+        self._writer = self._writer or pq.ParquetWriter(self._path, self._schema, compression="zstd", write_statistics=list(_PRUNED))
+        self._writer.write_table(pa.Table.from_batches(self._waiting, self._schema))
+        self._waiting = []
