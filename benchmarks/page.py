@@ -82,7 +82,7 @@ def _written(turns: Sequence[Taken]) -> tuple[str, str]:
         return "-", "-"
     commits = [sum(of.commits for of in turn.written.values()) for turn in turns]
     sizes = [statistics.median(turn.written[layer].bytes if layer in turn.written else 0 for turn in turns) for layer in LAYERS]
-    return f"{statistics.median(commits):.0f}", " / ".join(f"{size / 1e6:.2f}" for size in sizes)
+    return f"{statistics.median(commits):.0f}", " / ".join(f"{size / 1e6:.3g}" for size in sizes)
 
 
 def _median(values: Sequence[float | None], form: str) -> str:

@@ -29,18 +29,18 @@ def history(day: Result) -> str:
     from matplotlib.figure import Figure
 
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "benchmarks", "font.size": 11, "font.family": "sans-serif"}):
-        figure = Figure(figsize=(10, 4.4))
+        figure = Figure(figsize=(10, 4.8))
         panels = figure.subplots(1, 2)
         for axes, title, value in zip(panels, ("seconds of one new day", "MB written to the tables"), (_seconds, _megabytes), strict=True):
             for name in (OURS, *PEERS):
                 points = _points(day, name, value)
                 if points:
                     wide = 2.6 if name == OURS else 1.4
-                    axes.plot(*zip(*points, strict=True), color=COLOURS[name], marker=MARKS[name], linewidth=wide, label=name)
-            _dress(axes, title, sorted({int(case.split()[0]) for case in day.cases()}))
+                    axes.plot(*zip(*points, strict=True), color=COLOURS[name], marker=MARKS[name], linewidth=wide, label=name, zorder=wide)
+            _dress(axes, title, sorted({int(case.split()[0]) for case in day.cases()}), day.given["rows a day"])
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="lower center", ncols=len(labels) or 1, frameon=False, labelcolor=INK)
-        figure.tight_layout(rect=(0, 0.08, 1, 1))
+        figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False, labelcolor=INK)
+        figure.tight_layout(rect=(0, 0.13, 1, 1))
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     return _plain(out.getvalue())
@@ -60,7 +60,7 @@ def _megabytes(taken: Taken) -> float:
     return sum(of.bytes for of in taken.written.values()) / 1e6
 
 
-def _dress(axes: Axes, title: str, days: Sequence[int]) -> None:
+def _dress(axes: Axes, title: str, days: Sequence[int], rows: str) -> None:
     from matplotlib.ticker import NullLocator
 
     axes.set_xscale("log")
@@ -68,7 +68,7 @@ def _dress(axes: Axes, title: str, days: Sequence[int]) -> None:
     axes.set_xticks(days, [f"{number:,}".replace(",", " ") for number in days])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlabel("days of history, 10 000 rows each", color=INK)
+    axes.set_xlabel(f"days of history, {rows} rows each", color=INK)
     axes.set_title(title, color=INK, fontsize=11)
     axes.tick_params(which="both", colors=INK)
     axes.grid(which="major", color=GRID, linewidth=0.6)

@@ -38,6 +38,7 @@ from streaming_jobs.run import Clock, Run
 from streaming_jobs.settings import Settings
 
 ROWS, PAUSE, LOOK, WARM_UP = 1000, 3.0, 0.02, 5
+PATIENCE = 300.0  # seconds for one file
 DAY = date(2026, 3, 1)
 COMMANDS = {
     "watch": ("-m", "streaming_jobs", "--home", "{home}", "watch", "--every", "{every}"),
@@ -102,7 +103,7 @@ def memory(process: int) -> dict[str, int]:
     return dict(found)
 
 
-def arrivals(home: Settings, process: int, minutes: float, peak: list[int]) -> Iterator[tuple[float, float]]:
+def arrivals(home: Settings, process: subprocess.Popen[str], minutes: float, peak: list[int]) -> Iterator[tuple[float, float]]:
     """As `Latency` has them; adds to `peak` once a second, and prints the memory once a minute."""
     began, delivered, seen, looked = time.monotonic(), WARM_UP, 0, -1
     waiting: dict[int, float] = {}
@@ -116,13 +117,26 @@ def arrivals(home: Settings, process: int, minutes: float, peak: list[int]) -> I
             for number in [n for n in waiting if (n + 1) * ROWS <= rows]:
                 at = waiting.pop(number)
                 yield at - began, time.monotonic() - at
+        if process.poll() is not None or any(now - at > PATIENCE for at in waiting.values()):
+            raise Stopped(f"exit code {process.returncode}, {len(waiting)} files on their way: {process.args!r}")
         if int(now - began) > looked:
             looked = int(now - began)
-            held = memory(process)
+            held = memory(process.pid)
             peak.append(sum(held.values()))
             if looked and looked % 60 == 0:
                 print(f"minute {looked // 60:2}: {held} MiB", flush=True)
         time.sleep(LOOK)
+
+
+def _warmed(home: Settings, process: subprocess.Popen[str], number: int) -> float:
+    """Seconds of one of the first files, each of which comes after the one before has arrived."""
+    at = deliver(home, number)
+    while arrived(home) < (number + 1) * ROWS:
+        if process.poll() is not None or time.monotonic() - at > PATIENCE:
+            raise Stopped(f"exit code {process.returncode}, file {number + 1} did not arrive: {process.args!r}")
+        time.sleep(LOOK)
+    print(f"file {number + 1} after the start: {time.monotonic() - at:.1f} s", flush=True)
+    return time.monotonic() - at
 
 
 def measured(folder: Path, kind: str, minutes: float, every: str) -> Latency:
@@ -132,24 +146,20 @@ def measured(folder: Path, kind: str, minutes: float, every: str) -> Latency:
     shutil.copy2(ROOT / "conf/events.yaml", folder / "conf")
     home = settings.load(folder)
     command = [sys.executable, *(a.format(home=folder, every=every) for a in COMMANDS[kind])]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        if not process.stdout.readline():
-            raise Stopped(f"exit code {process.wait()}: {' '.join(command)}")
-        threading.Thread(target=process.stdout.read).start()  # a full pipe would hold it up
-        warm_up = []
-        for number in range(WARM_UP):
-            at = deliver(home, number)
-            while arrived(home) < (number + 1) * ROWS:
-                if process.poll() is not None:
-                    raise Stopped(f"exit code {process.returncode}: {' '.join(command)}")
-                time.sleep(LOOK)
-            warm_up.append(time.monotonic() - at)
-            print(f"file {number + 1} after the start: {warm_up[-1]:.1f} s", flush=True)
-        peak: list[int] = []
-        found = tuple(arrivals(home, process.pid, minutes, peak))
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+    with (
+        (folder / "stderr.log").open("wb") as log,
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            if not process.stdout.readline():
+                raise Stopped(f"exit code {process.wait()}: {command}; what it said: {log.name}")
+            threading.Thread(target=process.stdout.read).start()  # a full pipe would hold it up
+            warm_up = [_warmed(home, process, number) for number in range(WARM_UP)]
+            peak: list[int] = []
+            found = tuple(arrivals(home, process, minutes, peak))
+        finally:
+            process.send_signal(signal.SIGTERM)
     told = tuple(stages(home)) if DeltaTable.is_deltatable(str(home.table(ledger.RUNS))) else ()
     return Latency(found, tuple(warm_up), max(peak), told)
 

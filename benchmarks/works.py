@@ -118,10 +118,9 @@ def many(setting: Setting) -> Result:
     found: dict[str, list[float]] = {}
 
     def note(entry: Entry, home: Path, taken: Taken) -> None:
-        if entry.contestant.name.startswith(OURS) and (after := _pace(home)):
-            rate, began = after
+        if entry.contestant.name.startswith(OURS) and (rate := _pace(home)):
             found.setdefault(f"{entry.contestant.name}: {PACE}", []).append(rate)
-            found.setdefault(f"{entry.contestant.name}: {GROWTH}", []).append(_growth(taken, began))
+            found.setdefault(f"{entry.contestant.name}: {GROWTH}", []).append(_growth(taken))
 
     records = setting.race(_loads(setting, "many", files, HEAP, (), excused=True), 2, note)
     given = {"files": f"{sizes.many_days * sizes.many_files}", "rows a file": f"{sizes.many_rows}", "MiB": f"{_mib(files)}"}
@@ -220,6 +219,8 @@ def _prepared(setting: Setting, contestant: Contestant, days: int) -> Path | str
             shutil.rmtree(folder, ignore_errors=True)
         said = _prepare(setting, contestant, home, files, days)
         home.rename(kept)
+        if said:
+            shutil.rmtree(kept)
         outcome.write_text(json.dumps({"note": said}), "utf-8")
     note = str(json.loads(outcome.read_text("utf-8"))["note"])
     return note or kept
@@ -301,8 +302,8 @@ def _floors(setting: Setting, days: int) -> list[Entry]:
     return [Entry(contestants.floor(name), f"{days} days", fresh, "no") for name in ("delta_append", "merge")]
 
 
-def _pace(home: Path) -> tuple[float, float] | None:
-    """Files a second after Bronze's first batch, by the ledger, and the share of Bronze's time that this batch took; None: one batch."""
+def _pace(home: Path) -> float | None:
+    """Files a second from the end of Bronze's first batch to that of its last, by the ledger; None: there was one batch."""
     rows = ledger.query(
         {"runs": home / "data" / ledger.RUNS},
         "SELECT started_at, seconds, files FROM runs WHERE layer = 'bronze' AND batch_id IS NOT NULL ORDER BY started_at",
@@ -310,13 +311,12 @@ def _pace(home: Path) -> tuple[float, float] | None:
     ends = [row["started_at"].timestamp() + row["seconds"] for row in rows]
     if len(rows) < 2:
         return None
-    rate = sum(row["files"] for row in rows[1:]) / (ends[-1] - ends[0])
-    return rate, (ends[0] - rows[0]["started_at"].timestamp()) / (ends[-1] - rows[0]["started_at"].timestamp())
+    return float(sum(row["files"] for row in rows[1:]) / (ends[-1] - ends[0]))
 
 
-def _growth(taken: Taken, began: float) -> float:
-    """Median memory of the last quarter of the time by that of the second, where the first batch is not looked at."""
-    sizes = [size for at, size in taken.samples if at >= began * taken.seconds]
+def _growth(taken: Taken) -> float:
+    """Median memory of the last quarter of the time by that of the second; in the first the JVM starts."""
+    sizes = [size for _, size in taken.samples]
     quarter = max(1, len(sizes) // 4)
     return statistics.median(sizes[-quarter:]) / statistics.median(sizes[quarter : 2 * quarter] or sizes)
 
