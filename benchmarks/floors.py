@@ -23,6 +23,8 @@ WINDOW = 7  # days; see deliveries.contract
 
 
 def session(home: Path) -> SparkSession:
+    """With what a good engineer sets for one machine of two cores; on the loopback only."""
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     return (
         SparkSession.builder.master("local[2]")
         .config("spark.driver.memory", os.environ.get("HEAP", "6g"))
@@ -35,6 +37,14 @@ def session(home: Path) -> SparkSession:
         .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.shuffle.partitions", "4")
+        .config("spark.databricks.delta.snapshotPartitions", "2")
+        # On a local disk the usual one starts some helper processes for each file of a checkpoint.
+        .config(
+            "spark.sql.streaming.checkpointFileManagerClass",
+            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager",
+        )
+        .config("spark.local.dir", str(home / "checkpoints/spill"))
+        .config("spark.log.level", "ERROR")
         .config("spark.sql.parquet.compression.codec", "zstd")
         .getOrCreate()
     )

@@ -49,8 +49,8 @@ class Taken:
     """One command.
 
     seconds: until the command itself has ended. cpu_seconds: user and system, of it and all its descendants, also of those that end after
-    it. peak_mib: the largest sum of the resident memory of all its processes, looked at every 50 ms; a page that two of them share counts
-    twice. samples: (seconds since the start, MiB), some of these looks. None: not measured. written: by layer.
+    it. peak_mib: the largest sum of the resident memory of all its processes, looked at every 50 ms, of each from a quarter of a second after
+    its start on; a page that two of them share counts twice. samples: (seconds since the start, MiB), some of these looks. None: not measured. written: by layer.
     """
 
     seconds: float
@@ -115,10 +115,12 @@ class _Memory(threading.Thread):
         self._end = threading.Event()
 
     def run(self) -> None:
-        began, pids = time.monotonic(), [self.root]
+        began, pids, seen = time.monotonic(), [self.root], {self.root}
         for look in range(1 << 62):
             if look % _TREE == 0:
-                pids = self.processes()
+                found = self.processes()
+                # A process that was just forked still has the memory of its parent, which would count twice.
+                pids, seen = [pid for pid in found if pid in seen], set(found)
             size = sum(_resident(pid) for pid in pids)
             self.peak = max(self.peak, size)
             self._looks.append((time.monotonic() - began, size >> 20))
