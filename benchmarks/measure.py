@@ -49,8 +49,9 @@ class Taken:
     """One command.
 
     seconds: until the command itself has ended. cpu_seconds: user and system, of it and all its descendants, also of those that end after
-    it. peak_mib: the largest sum of the resident memory of all its processes, looked at every 50 ms, of each from a quarter of a second after
-    its start on; a page that two of them share counts twice. samples: (seconds since the start, MiB), some of these looks. None: not measured. written: by layer.
+    it. peak_mib: the largest sum of the resident memory of all its processes, looked at every 50 ms, of each from a quarter of a second
+    after its start on; a page that two of them share counts twice. samples: (seconds since the start, MiB), some of these looks. written:
+    by layer. None: not measured.
     """
 
     seconds: float
