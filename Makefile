@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help setup demo bronze silver gold run watch status report plan show files quarantine verify doctor maintain sample hazards test test-slow test-deep chaos check lock clean
+.PHONY: help setup demo bronze silver gold run watch status report plan show files quarantine verify doctor maintain sample hazards bench test test-slow test-deep chaos check lock clean
 
 # An interpreter of your choice, 3.11 or newer; otherwise the first of the candidates that runs and has venv.
 PYTHON ?=
@@ -13,6 +13,7 @@ EVERY ?= 5s
 HISTORIES ?= 200
 SEED ?= 1
 ROUNDS ?= 10
+BENCH ?=
 LOCK_OPTS ?=
 
 # Not the scripts of .venv/bin: they hold the path of the checkout and break when it moves.
@@ -43,6 +44,7 @@ doctor:  ## machine, contracts, checkpoints, tables and ledger checked against e
 maintain: ## small files joined, files that nobody needs any more removed
 sample:  ## write the next day of sample data to data/raw
 hazards: ## six everyday deliveries, given to a plain Spark stream and to this project
+bench:   ## measured against what people would use instead; hours (BENCH="day idle --turns 3" for a part)
 test:    ## run the tests that every change should pass
 test-slow: ## the other half: real processes, crashes, damage, rebuilds, `watch`; half an hour
 test-deep: ## hundreds of random histories (HISTORIES=200), every order of arrival, every safeguard off: an hour
@@ -76,6 +78,9 @@ show: .venv/ready
 
 hazards: .venv/ready-dev
 	@$(VENV) -m benchmarks.hazards
+
+bench: .venv/ready-bench
+	@$(VENV) -m benchmarks $(BENCH)
 
 test: .venv/ready-dev
 	@$(VENV) -m pytest
@@ -136,4 +141,9 @@ clean:
 .venv/ready-dev: .venv/ready requirements-dev.txt
 	@echo "set-up: tools for tests and checks"
 	@$(PIP) --require-hashes -r requirements-dev.txt
+	@touch $@
+
+.venv/ready-bench: .venv/ready requirements-bench.txt
+	@echo "set-up: the peers of the benchmark"
+	@$(PIP) --require-hashes -r requirements-bench.txt
 	@touch $@

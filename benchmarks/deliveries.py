@@ -24,6 +24,7 @@ import duckdb
 ROOT = Path(__file__).resolve().parent.parent
 FIRST = date(2018, 1, 1)  # day 0
 COLUMNS = ("event_id", "user_id", "event_type", "event_timestamp", "country", "amount")
+HEADER = ",".join(COLUMNS)
 
 _FILE = """
 COPY (
@@ -35,8 +36,10 @@ COPY (
   SELECT md5(day || '-' || m) AS event_id,
          'user-' || lpad(CAST((m * 31 + day) % 50000 AS VARCHAR), 6, '0') AS user_id,
          CASE WHEN m % 1000 = 250 THEN 'teleport' WHEN m % 20 = 18 THEN 'purchase' WHEN m % 50 = 0 THEN ' Page_View '
-              WHEN m % 20 < 10 THEN 'page_view' WHEN m % 20 < 15 THEN 'click' WHEN m % 20 < 18 THEN 'add_to_cart' ELSE 'signup' END AS event_type,
-         CASE WHEN m % 1000 <> 499 THEN strftime(DATE '{first}' + INTERVAL (day) DAY + INTERVAL (m * 7 % 86400) SECOND, '%Y-%m-%d %H:%M:%S') END
+              WHEN m % 20 < 10 THEN 'page_view' WHEN m % 20 < 15 THEN 'click' WHEN m % 20 < 18 THEN 'add_to_cart' ELSE 'signup' END
+           AS event_type,
+         CASE WHEN m % 1000 <> 499
+              THEN strftime(DATE '{first}' + INTERVAL (day) DAY + INTERVAL (m * 7 % 86400) SECOND, '%Y-%m-%d %H:%M:%S') END
            AS event_timestamp,
          ['DE', 'FR', 'US', 'GB', 'IN', 'BR', NULL][m % 7 + 1] AS country,
          CASE WHEN m % 1000 = 999 THEN 'abc' WHEN m % 20 <> 18 THEN NULL
@@ -59,6 +62,43 @@ def deliver(folder: Path, days: Iterable[int], rows: int, *, corrected: bool = F
         for day in days:
             connection.execute(_FILE.format(day=day, rows=rows, first=FIRST, corrected=corrected, target=staged))
             staged.rename(folder / name(day))
+
+
+def cut(folder: Path, days: Iterable[int], rows: int, files: int) -> None:
+    """Each of these days as so many files of about `rows` rows, in the order of their names. One query a day, not one a file."""
+    staged = folder.parent / f".{folder.name}-whole"
+    folder.mkdir(parents=True, exist_ok=True)
+    for day in days:
+        deliver(staged, [day], rows * files)
+        header, *lines = (staged / name(day)).read_text("utf-8").splitlines(keepends=True)
+        for n in range(files):
+            part = lines[len(lines) * n // files : len(lines) * (n + 1) // files]
+            (folder / f"{name(day).removesuffix('.csv')}-{n:03}.csv").write_text(header + "".join(part), "utf-8")
+    shutil.rmtree(staged)
+
+
+def joined(folder: Path, days: Iterable[int], rows: int) -> Path:
+    """These days in one file under one header, by the name of the last one."""
+    staged = folder.parent / f".{folder.name}-days"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".joined").open("wb") as out:
+        for n, day in enumerate(days):
+            deliver(staged, [day], rows)
+            with (staged / name(day)).open("rb") as one:
+                header = one.readline()
+                if n == 0:
+                    out.write(header)
+                shutil.copyfileobj(one, out, 1 << 20)
+            (staged / name(day)).unlink()
+    staged.rmdir()
+    return (folder / ".joined").rename(folder / name(day))
+
+
+def land(file: Path, home_folder: Path) -> None:
+    """Put a file into the landing folder by rename, over one of its name. A hard link: the same bytes for everyone."""
+    raw = home_folder / "data/raw"
+    os.link(file, raw / ".staged")
+    (raw / ".staged").replace(raw / file.name)
 
 
 def home(folder: Path, contract: str, files: Path | None = None) -> Path:

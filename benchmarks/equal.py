@@ -34,8 +34,8 @@ def digest(table: Path, columns: str) -> Digest:
         return (0, 0, 0)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        rows = connection.read_parquet(files, hive_partitioning=True).select(f"hash({columns}) AS h")
-        found = rows.aggregate("count(*), sum(CAST(h AS HUGEINT)), bit_xor(h)").fetchone()
+        rows = f"SELECT hash({columns}) AS h FROM read_parquet($files, hive_partitioning = true)"
+        found = connection.execute(f"SELECT count(*), sum(CAST(h AS HUGEINT)), bit_xor(h) FROM ({rows})", {"files": files}).fetchone()
     assert found is not None
     return (int(found[0]), int(found[1]), int(found[2]))
 

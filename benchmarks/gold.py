@@ -21,8 +21,9 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from benchmarks.bronze import COLUMNS, ROOT, seconds
-from benchmarks.merge import increase
+from benchmarks.deliveries import HEADER, ROOT
+from benchmarks.measure import seconds
+from benchmarks.warm import increase
 from streaming_jobs import contract as contracts
 from streaming_jobs import session, settings, tables
 from streaming_jobs.settings import Settings
@@ -48,7 +49,7 @@ class Times:
 def land(home: Settings, name: str, day: date, rows: int) -> None:
     kinds = ("click", "page_view", "signup")
     lines = [f"{name}-{n},user-{n % 5000},{kinds[n % 3]},{day} 10:00:00,IT,{n % 1000}" for n in range(rows)]
-    (home.landing("data/raw") / f"events_{name}.csv").write_text("\n".join([COLUMNS, *lines]) + "\n")
+    (home.landing("data/raw") / f"events_{name}.csv").write_text("\n".join([HEADER, *lines]) + "\n")
 
 
 def prepared(spark: SparkSession, folder: Path, days: int) -> Settings:
@@ -72,7 +73,9 @@ def measure(spark: SparkSession, folder: Path, days: int, rounds: int) -> Times:
     copies = [folder / "copies" / table.name for table in gold]
     for table, copy in zip(gold, copies, strict=True):
         shutil.copytree(table, copy)
-    new, corrected, appends = [], [], []
+    new: list[float] = []
+    corrected: list[float] = []
+    appends: list[float] = []
     for turn in range(WARM_UP + rounds):
         day, middle = LAST + timedelta(turn + 1), LAST - timedelta(days // 2 + turn)
         for wanted, times in ((day, new), (middle, corrected)):

@@ -23,11 +23,10 @@ from pathlib import Path
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
-from benchmarks.bronze import COLUMNS, ROOT, seconds
-from streaming_jobs import contract as contracts
+from benchmarks.deliveries import HEADER, ROOT
+from benchmarks.measure import seconds
+from benchmarks.warm import increase
 from streaming_jobs import session, settings, tables
-from streaming_jobs.increment import increment
-from streaming_jobs.run import Run
 from streaming_jobs.settings import Settings
 
 PER_DAY, BATCH, CORRECTED = 33_000, 10_000, 1_000
@@ -49,7 +48,7 @@ FROM range(0, {rows}, 1, {parts})
 
 def land(folder: Path, name: str, first: int) -> None:
     """A file of new rows of the day after the history, and corrections of its last three days; other rows for another `first`."""
-    lines = [COLUMNS]
+    lines = [HEADER]
     for n in range(BATCH):
         number = (first * CORRECTED + n * 97) % (3 * PER_DAY) if n < CORRECTED else -first * BATCH - n
         day = LAST - timedelta(number // PER_DAY) if n < CORRECTED else LAST + timedelta(1)
@@ -71,11 +70,6 @@ def prepared(spark: SparkSession, folder: Path, text: str, millions: int) -> Set
     days = rows // PER_DAY + 1
     history.select(columns).repartition(days, "event_date").write.format("delta").mode("append").save(str(home.table("silver/events")))
     return home
-
-
-def increase(home: Settings, *layers: str) -> None:
-    outcome = increment(layers, contracts.load_all(home.conf), Run(home, lambda _: None), lambda *_: None)
-    assert outcome.exit_code == 0, outcome.failures
 
 
 def plain_merge(spark: SparkSession, table: Path, rows: Path) -> None:
