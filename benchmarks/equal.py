@@ -35,9 +35,8 @@ def digest(table: Path, columns: str) -> Digest:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         rows = connection.read_parquet(files, hive_partitioning=True).select(f"hash({columns}) AS h")
-        found = rows.aggregate("count(*), sum(CAST(h AS HUGEINT)), bit_xor(h)").fetchone()
-    assert found is not None
-    return (int(found[0]), int(found[1]), int(found[2]))
+        ((count, total, parity),) = rows.aggregate("count(*), sum(CAST(h AS HUGEINT)), bit_xor(h)").fetchall()
+    return (int(count), int(total), int(parity))
 
 
 def differences(home: Path, other: Path) -> list[str]:
