@@ -43,7 +43,7 @@ def main(home: Path) -> None:
     overwrite(bronze, data / "bronze/events")
 
     place = ("_file", "_block", "_row")
-    silver = rows.newest(rows.valid(read("bronze/events"), *place), *place).drop("_block", "_row")
+    silver = rows.newest(rows.valid(read("bronze/events"), *place), *place)
     # One file a day instead of one a day and task.
     overwrite(silver.repartition("event_date"), data / "silver/events", "event_date")
 

@@ -27,13 +27,14 @@ _VALID = """
 def valid(bronze: DataFrame, *kept: str) -> DataFrame:
     """The rows of Bronze that the contract accepts, typed; the columns `kept` as they are."""
     typed = [f"{expression} AS {name}" for name, expression in _TYPED.items()]
-    return bronze.selectExpr(*typed, "amount AS raw_amount", *kept).where(_VALID).drop("raw_amount")
+    # select, not drop: the declarative pipelines look at a drop's input before it is there.
+    return bronze.selectExpr(*typed, "amount AS raw_amount", *kept).where(_VALID).select(*_TYPED, *kept)
 
 
 def newest(rows: DataFrame, *order: str) -> DataFrame:
-    """Of the rows of each event the last one in this order."""
+    """Of the rows of each event the last one in this order, with the name of its file."""
     last_first = Window.partitionBy("event_id").orderBy(*(F.col(name).desc() for name in order))
-    return rows.withColumn("_n", F.row_number().over(last_first)).where("_n = 1").drop("_n")
+    return rows.withColumn("_n", F.row_number().over(last_first)).where("_n = 1").select(*_TYPED, "_file")
 
 
 def per_day(silver: DataFrame) -> DataFrame:

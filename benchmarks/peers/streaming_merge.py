@@ -48,10 +48,11 @@ def merge(silver: Path, batch: DataFrame, _: int) -> None:
     spark = batch.sparkSession
     table = DeltaTable.createIfNotExists(spark).location(str(silver)).partitionedBy("event_date")
     for column in SILVER.split(", "):
-        table = table.addColumn(*column.split(" "))
+        name, kind = column.split(" ")
+        table = table.addColumn(name, kind)
     # A block of a CSV file lies in one file of Bronze, in its order: an id that grows is a row's place in it.
     placed = batch.withColumn("_row", F.monotonically_increasing_id())
-    changes = rows.newest(placed, "_file", "_block", "_row").drop("_block", "_row").persist()
+    changes = rows.newest(placed, "_file", "_block", "_row").persist()
     try:
         bounds = changes.agg(F.min("event_date").alias("first"), F.max("event_date").alias("last")).collect()[0]
         if bounds["first"] is None:
