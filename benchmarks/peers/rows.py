@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 CSV_SCHEMA = "event_id STRING, user_id STRING, event_type STRING, event_timestamp STRING, country STRING, amount STRING"
 CSV_OPTIONS = {"header": "true", "escape": '"', "pathGlobFilter": "events_*.csv"}
 
-_TYPED = {
+TYPED = {
     "event_id": "event_id",
     "event_date": "to_date(try_to_timestamp(event_timestamp, 'yyyy-MM-dd HH:mm:ss'))",
     "event_timestamp": "try_to_timestamp(event_timestamp, 'yyyy-MM-dd HH:mm:ss')",
@@ -17,7 +17,7 @@ _TYPED = {
     "country": "coalesce(country, 'unknown')",
     "amount": "try_cast(amount AS DECIMAL(12,2))",
 }
-_VALID = """
+VALID = """
     event_id IS NOT NULL AND event_timestamp IS NOT NULL
     AND event_type IN ('page_view', 'click', 'add_to_cart', 'purchase', 'signup')
     AND (amount >= 0 OR amount IS NULL AND raw_amount IS NULL AND event_type <> 'purchase')
@@ -26,15 +26,15 @@ _VALID = """
 
 def valid(bronze: DataFrame, *kept: str) -> DataFrame:
     """The rows of Bronze that the contract accepts, typed; the columns `kept` as they are."""
-    typed = [f"{expression} AS {name}" for name, expression in _TYPED.items()]
+    typed = [f"{expression} AS {name}" for name, expression in TYPED.items()]
     # select, not drop: the declarative pipelines look at a drop's input before it is there.
-    return bronze.selectExpr(*typed, "amount AS raw_amount", *kept).where(_VALID).select(*_TYPED, *kept)
+    return bronze.selectExpr(*typed, "amount AS raw_amount", *kept).where(VALID).select(*TYPED, *kept)
 
 
 def newest(rows: DataFrame, *order: str) -> DataFrame:
     """Of the rows of each event the last one in this order, with the name of its file."""
     last_first = Window.partitionBy("event_id").orderBy(*(F.col(name).desc() for name in order))
-    return rows.withColumn("_n", F.row_number().over(last_first)).where("_n = 1").select(*_TYPED, "_file")
+    return rows.withColumn("_n", F.row_number().over(last_first)).where("_n = 1").select(*TYPED, "_file")
 
 
 def per_day(silver: DataFrame) -> DataFrame:
