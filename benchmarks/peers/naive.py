@@ -2,9 +2,9 @@
 
     python -m benchmarks.peers.naive HOME
 
-The pattern of the tutorials that call a notebook per layer (for example the medallion sample of the repository
-Azure-Samples/modern-data-warehouse-dataops): read all CSV files, overwrite Bronze; type, filter and deduplicate all of Bronze
-with row_number(), overwrite Silver; aggregate all of Silver, overwrite Gold.
+A layer is a batch job that overwrites the next table, as in `sandbox/spark/app/silver-spark.py` of the repository
+VitorM3/Ecommerce-ED: read all CSV files, overwrite Bronze; type, filter and deduplicate all of Bronze with row_number(),
+overwrite Silver; aggregate all of Silver, overwrite Gold.
 
 It is right after any delivery, also after a corrected file, because it keeps nothing. A run without news costs as much as any
 other one and commits the same rows again.

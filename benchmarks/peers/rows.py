@@ -27,7 +27,6 @@ VALID = """
 def valid(bronze: DataFrame, *kept: str) -> DataFrame:
     """The rows of Bronze that the contract accepts, typed; the columns `kept` as they are."""
     typed = [f"{expression} AS {name}" for name, expression in TYPED.items()]
-    # select, not drop: the declarative pipelines look at a drop's input before it is there.
     return bronze.selectExpr(*typed, "amount AS raw_amount", *kept).where(VALID).select(*TYPED, *kept)
 
 

@@ -3,9 +3,9 @@
     python -m benchmarks.peers.streaming_merge HOME
 
 The CSV files are a file stream that is appended to Bronze; Bronze is a stream whose micro-batches are merged into Silver
-(documentation of Delta Lake, "Upsert from streaming queries using foreachBatch" on the page on updates, and its advice there to
-narrow a merge by known bounds of the partition column). Both are run with availableNow. Gold is overwritten from all of Silver
-when Silver has a new version (the same documentation, "Idempotent writes").
+(documentation of Delta Lake, page "Table deletes, updates, and merges", section "Upsert from streaming queries using
+foreachBatch"), narrowed by the known bounds of the partition column. Both are run with availableNow. Gold is overwritten from all
+of Silver when Silver has a new version, which the writer options txnAppId and txnVersion see to.
 
 The file stream knows a file by its path: a corrected file under the same name is not seen.
 """
