@@ -15,6 +15,8 @@ SEED ?= 1
 ROUNDS ?= 10
 BENCH ?=
 LOCK_OPTS ?=
+# Of the peers' packages, those that are in .venv.
+SHARED := pyspark py4j pyarrow deltalake arro3-core numpy
 
 # Not the scripts of .venv/bin: they hold the path of the checkout and break when it moves.
 VENV := .venv/bin/python
@@ -79,7 +81,7 @@ show: .venv/ready
 hazards: .venv/ready-dev
 	@$(VENV) -m benchmarks.hazards
 
-bench: .venv/ready-bench
+bench: .venv/ready-dev .bench/ready
 	@$(VENV) -m benchmarks $(BENCH)
 
 test: .venv/ready-dev
@@ -104,10 +106,10 @@ lock: .venv/ready-dev
 	@$(COMPILE) --group build -o requirements-build.txt
 	@$(COMPILE) pyproject.toml -o requirements.txt
 	@$(COMPILE) pyproject.toml --group dev --constraint requirements.txt -o requirements-dev.txt
-	@$(COMPILE) pyproject.toml --group bench --constraint requirements-dev.txt -o requirements-bench.txt
+	@$(COMPILE) --group bench --constraint requirements-dev.txt $(SHARED:%=--no-emit-package %) -o requirements-bench.txt
 
 clean:
-	@rm -rf .venv .jars build streaming_jobs.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .bench .jars build streaming_jobs.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find streaming_jobs tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Java and Python are looked at before anything long begins. An environment whose pip does not run is made anew.
@@ -143,7 +145,9 @@ clean:
 	@$(PIP) --require-hashes -r requirements-dev.txt
 	@touch $@
 
-.venv/ready-bench: .venv/ready requirements-bench.txt
+# Beside the environment, not in it: pandas alone, once it can be imported, makes every start of pyspark slower.
+.bench/ready: .venv/ready-dev requirements-bench.txt
 	@echo "set-up: the peers of the benchmark"
-	@$(PIP) --require-hashes -r requirements-bench.txt
+	@rm -rf .bench
+	@$(PIP) --no-deps --require-hashes --target .bench -r requirements-bench.txt
 	@touch $@

@@ -28,7 +28,7 @@ def typed(spark: SparkSession, contract: Contract, key: Sequence[str]) -> dict[s
     """
     columns = _columns(contract)
     asked = zip(columns, map(F.lit, key), strict=True)
-    values = [F.coalesce(casts.typed(text, c), text.try_cast(c.type)).alias(c.name) for c, text in asked]
+    values = [F.coalesce(casts.typed(casts.text(text, c.type), c), text.try_cast(c.type)).alias(c.name) for c, text in asked]
     found = spark.range(1).select(*values).first()
     assert found is not None  # one row was made
     for column, text in zip(columns, key, strict=True):

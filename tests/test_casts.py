@@ -67,14 +67,16 @@ def test_a_delivered_string_becomes_its_value_or_null_and_a_failed_one_is_told_f
 ) -> None:
     column = SilverColumn("value", kind, format=pattern)
     delivered = spark.createDataFrame([(raw,) for raw, _ in cases], "raw string")
-    value = casts.typed(F.col("raw"), column)
-    actual = delivered.select("raw", value.cast("string").alias("value"), casts.failed(F.col("raw"), value, kind).alias("failed"))
+    text = casts.text(F.col("raw"), kind)
+    value = casts.typed(text, column)
+    actual = delivered.select("raw", value.cast("string").alias("value"), casts.failed(text, value, kind).alias("failed"))
     expected = spark.createDataFrame([(raw, v, raw is not None and v is None) for raw, v in cases], actual.schema)
     assert_df_equality(actual, expected)
 
 
 def test_white_space_alone_is_a_missing_number_but_a_text(spark: SparkSession) -> None:
     rows = spark.createDataFrame([("  ",)], "raw string")
-    number, text = (casts.typed(F.col("raw"), SilverColumn("v", kind)) for kind in ("INT", "STRING"))
-    actual = rows.select(number.alias("number"), casts.failed(F.col("raw"), number, "INT").alias("failed"), text.alias("text"))
+    number, text = (casts.typed(casts.text(F.col("raw"), kind), SilverColumn("v", kind)) for kind in ("INT", "STRING"))
+    failed = casts.failed(casts.text(F.col("raw"), "INT"), number, "INT")
+    actual = rows.select(number.alias("number"), failed.alias("failed"), text.alias("text"))
     assert_df_equality(actual, spark.createDataFrame([(None, False, "  ")], actual.schema))

@@ -21,7 +21,7 @@ MONDAY = ("1,open,2026-01-05,1.00", "2,open,2026-01-05,2.00", "bad,open,never,3.
 TUESDAY = ("1,paid,2026-01-06,1.00", "3,open,2026-01-06,4.00", "worse,open,never,3.00")
 MONDAY_CORRECTED = ("2,open,2026-01-05,2.50", "still bad,open,never,3.00")
 IN_EVERY_RUN = (
-    "bronze.probed", "bronze.intended", "bronze.committed", "bronze.balanced", "bronze.confirmed", "bronze.streamed",
+    "bronze.probed", "bronze.written", "bronze.intended", "bronze.committed", "bronze.balanced", "bronze.confirmed", "bronze.streamed",
     "silver.judged", "silver.quarantined", "silver.merged", "silver.recorded",
     "gold.touched", "gold.replaced", "gold.recorded",
 )  # fmt: skip

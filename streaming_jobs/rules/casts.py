@@ -31,17 +31,16 @@ _DECIMALS_BEFORE_EXPONENT = 10
 
 
 def text(raw: Column, kind: str) -> Column:
-    """What is cast: the string itself for STRING, otherwise without surrounding white space; blank is NULL."""
-    if kind == "STRING":
-        return raw
-    return F.nullif(F.trim(raw, F.lit(WHITE)), F.lit(""))
+    """What is cast: the string itself for STRING, otherwise without surrounding white space."""
+    return raw if kind == "STRING" else F.trim(raw, F.lit(WHITE))
 
 
-def typed(raw: Column, column: SilverColumn) -> Column:
-    """The value of a delivered string; NULL where `text` is NULL or is no value of the type."""
-    value, kind = text(raw, column.type), column.type
+def typed(delivered: Column, column: SilverColumn) -> Column:
+    """The value of what `text` gave; NULL where that is NULL, blank, or no value of the type. It is named several times."""
+    kind = column.type
     if kind == "STRING":
-        return value
+        return delivered
+    value = F.when(delivered != "", delivered)
     if kind == "DATE":
         if column.format:
             return F.try_to_date(value, column.format)
@@ -58,9 +57,9 @@ def typed(raw: Column, column: SilverColumn) -> Column:
     return F.when(value.rlike(_WORD if kind == "BOOLEAN" else _WHOLE), value.try_cast(kind))
 
 
-def failed(raw: Column, value: Column, kind: str) -> Column:
-    """True where something was delivered that is no value of the type."""
-    return text(raw, kind).isNotNull() & value.isNull()
+def failed(delivered: Column, value: Column, kind: str) -> Column:
+    """True where what `text` gave is no value of the type; a text always is."""
+    return F.lit(False) if kind == "STRING" else value.isNull() & F.coalesce(delivered != "", F.lit(False))
 
 
 def expected(column: SilverColumn) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,7 +14,8 @@ from streaming_jobs.contract import Contract, Silver, SilverColumn
 from streaming_jobs.rules import casts
 from streaming_jobs.sqltext import quoted
 
-REASONS = "ARRAY<STRUCT<rule: STRING, column: STRING, value: STRING, message: STRING>>"
+_REASON = "STRUCT<rule: STRING, column: STRING, value: STRING, message: STRING>"
+REASONS = f"ARRAY<{_REASON}>"
 
 _VALUE_CHARACTERS = 200  # a reason shows the start of a value; the row beside it holds all of it
 
@@ -52,7 +53,11 @@ def _written(contract: Contract, jvm: JVMView) -> _Law:
         # Expressions may name these beside Silver's columns.
         *("_extra", "_malformed", "_file", "_file_modified_at", "_row"),
     )
-    stages = [{c.name: _kept(casts.typed(_raw(c.name), c), c, silver) for c in silver.columns if c.expression is None}]
+    # Step by step: what is named several times in one expression is computed as often.
+    casted = [c for c in silver.columns if c.expression is None]
+    stages = [{_text(c.name): casts.text(_raw(c.name), c.type) for c in casted}]
+    stages.append({_typed(c.name): casts.typed(F.col(quoted(_text(c.name))), c) for c in casted})
+    stages.append({c.name: _kept(F.col(quoted(_typed(c.name))), c, silver) for c in casted})
     attempt = attempts(jvm)
     by_name = {c.name: c for c in silver.columns}
     for stage in silver.stages:
@@ -112,34 +117,50 @@ def _reasons(contract: Contract) -> Column:
     # A record of the wrong shape has its values in the wrong columns: whatever else is said of them is noise.
     malformed = F.array(_reason("malformed", None, F.col("_malformed"), "more or fewer cells than the header, or broken quoting"))
     header = F.array(_reason("repeated_header", None, F.lit(None), "the header line again, inside the file"))
+    rules = list(_rules(contract))
+    given = [F.when(broken, reason) for broken, reason in rules]
     return (
         F.when(F.col("_malformed").isNotNull(), malformed)
         .when(_is_header(contract), header)
-        .otherwise(F.array_compact(F.array(*_breaches(contract))))
+        .when(_any([broken for broken, _ in rules]), F.array_compact(F.array(F.lit(None).cast(_REASON), *given)))
+        .otherwise(F.array())
         .cast(REASONS)
     )
 
 
-def _breaches(contract: Contract) -> Iterator[Column]:
-    """One entry per rule: the reason where the row breaks it, else NULL."""
-    yield F.lit(None).cast(REASONS[len("ARRAY<") : -1])  # fixes the type, and a contract may have no rule at all
+def _any(conditions: Sequence[Column]) -> Column:
+    """True where one of them is, and not false where one is NULL: all that most rows are asked.
+
+    Spark does not compile the function that takes NULL out of an array, nor anything that stands in it: to write down the reasons that
+    a row does not have took most of the time of all its judgement. As a tree of little depth, because there may be hundreds.
+    """
+    if not conditions:
+        return F.lit(False)
+    if len(conditions) == 1:
+        return conditions[0]
+    half = len(conditions) // 2
+    return _any(conditions[:half]) | _any(conditions[half:])
+
+
+def _rules(contract: Contract) -> Iterator[tuple[Column, Column]]:
+    """For each rule: where a row breaks it, and the reason that it then has."""
     keys = set(contract.silver.keys)
     for column in contract.silver.columns:
         for rule, broken, message in _column_rules(column, required=column.required or column.name in keys):
             shown = F.col(quoted(column.name)).cast("string") if column.expression else _raw(column.name)
-            yield F.when(broken, _reason(rule, column.name, shown, message))
+            yield broken, _reason(rule, column.name, shown, message)
     for row_rule in contract.silver.rules:
         if row_rule.blocking:
             tried = F.col(quoted(_tried(row_rule.name)))
-            yield F.when(tried.isNull(), _reason(row_rule.name, None, F.lit(None), f"cannot be evaluated: {row_rule.expression}"))
-            yield F.when(~tried["value"], _reason(row_rule.name, None, F.lit(None), f"not true: {row_rule.expression}"))
+            yield tried.isNull(), _reason(row_rule.name, None, F.lit(None), f"cannot be evaluated: {row_rule.expression}")
+            yield ~tried["value"], _reason(row_rule.name, None, F.lit(None), f"not true: {row_rule.expression}")
 
 
 def _column_rules(column: SilverColumn, *, required: bool) -> Iterator[tuple[str, Column, str]]:
     """(rule, broken, message). A comparison with NULL is NULL, so a missing value breaks only `required`."""
     value = F.col(quoted(column.name))
     if column.expression is None:
-        failed = casts.failed(_raw(column.name), casts.typed(_raw(column.name), column), column.type)
+        failed = casts.failed(F.col(quoted(_text(column.name))), F.col(quoted(_typed(column.name))), column.type)
         yield "cast", failed, casts.expected(column)
     else:
         failed = F.col(quoted(_tried(column.name))).isNull()
@@ -167,10 +188,11 @@ def _column_rules(column: SilverColumn, *, required: bool) -> Iterator[tuple[str
 
 def _warnings(contract: Contract) -> Column:
     """Names of the warning rules a row breaks; one that cannot be evaluated counts as broken."""
-    broken = [
-        F.when(~F.coalesce(_passes(rule.name), F.lit(False)), F.lit(rule.name)) for rule in contract.silver.rules if not rule.blocking
-    ]
-    return F.array_compact(F.array(F.lit(None).cast("string"), *broken))
+    broken = {rule.name: ~F.coalesce(_passes(rule.name), F.lit(False)) for rule in contract.silver.rules if not rule.blocking}
+    names = [F.when(is_broken, F.lit(name)) for name, is_broken in broken.items()]
+    return F.when(_any([*broken.values()]), F.array_compact(F.array(F.lit(None).cast("string"), *names))).otherwise(
+        F.array().cast("array<string>")
+    )
 
 
 def _passes(rule: str) -> Column:
@@ -199,6 +221,14 @@ def _bound(value: str | float, kind: str) -> Column:
     # Wide enough that the bound itself is not rounded to the column's scale.
     exact = kind.startswith("DECIMAL") or kind in ("TINYINT", "SMALLINT", "INT", "BIGINT")
     return F.lit(str(value)).cast("DECIMAL(38,10)" if exact else kind)
+
+
+def _text(name: str) -> str:
+    return f"_text_{name}"
+
+
+def _typed(name: str) -> str:
+    return f"_typed_{name}"
 
 
 def _tried(name: str) -> str:
