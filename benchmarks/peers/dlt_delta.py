@@ -22,7 +22,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-os.environ |= {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}  # before the import: it reads them
+# Before the import, which reads them. Completed jobs would stay on disk: all rows once more.
+os.environ |= {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR", "LOAD__DELETE_COMPLETED_JOBS": "true"}
 
 import dlt
 import duckdb
@@ -67,7 +68,7 @@ def main(home: Path) -> None:
 
 
 def landed(raw: Path) -> Any:
-    newer = dlt.sources.incremental[Any]("modification_date", row_order="asc")
+    newer = dlt.sources.incremental[Any]("modification_date", row_order="asc", primary_key="file_name")
     return filesystem(str(raw), file_glob="*.csv", files_per_page=PAGE, incremental=newer).add_limit(MOST_FILES, count_rows=True)
 
 
