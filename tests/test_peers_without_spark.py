@@ -1,8 +1,11 @@
 """The peers of the benchmark that use no Spark hold what we hold, from the same files."""
 
+import os
 import shutil
 import subprocess
 import sys
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,10 +15,11 @@ pytest.importorskip("duckdb", reason="writes the files and compares the tables")
 
 from benchmarks import deliveries, equal
 
-PEERS = {"polars_delta": "polars", "duckdb_delta": "duckdb", "dlt_delta": "dlt"}
+TOOLS = {"polars_delta": "polars", "duckdb_delta": "duckdb", "dlt_delta": "dlt"}
 ROWS = 10_000
 GOES = ("two days", "one more", "a corrected one")
 TABLES = ("bronze/events", *equal.TABLES)
+BESIDE = {"PYTHONPATH": str(deliveries.ROOT / ".bench")}  # packages of the peers, installed beside ours
 
 pytestmark = pytest.mark.slow
 
@@ -49,37 +53,50 @@ def land(folder: Path, home: Path) -> None:
         (home / "data/.staged").rename(home / "data/raw" / file.name)
 
 
-def run(*command: str) -> None:
-    done = subprocess.run([sys.executable, "-m", *command], cwd=deliveries.ROOT, check=False, capture_output=True, text=True)
+@pytest.fixture(params=TOOLS)
+def peer(request) -> str:
+    tool = TOOLS[request.param]
+    if python("-c", f"import {tool}", **BESIDE).returncode:
+        pytest.skip(f"{tool} is not installed: it is in requirements-bench.txt")
+    return f"benchmarks.peers.{request.param}"
+
+
+def run(*command: str, **environment: str) -> None:
+    done = python("-m", *command, **environment)
     assert done.returncode == 0, done.stderr
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=os.environ | environment, cwd=deliveries.ROOT, check=False, capture_output=True, text=True)
+
+
+def rows(home: Path, table: str, *columns: str) -> list[tuple[object, ...]]:
+    found = DeltaTable(home / "data" / table).to_pyarrow_table(columns=list(columns))
+    return [tuple(row.values()) for row in found.to_pylist()]
 
 
 def versions(home: Path) -> list[int]:
     return [DeltaTable(home / "data" / name).version() for name in TABLES]
 
 
-@pytest.mark.parametrize("peer", PEERS)
 def test_a_peer_holds_what_we_hold_after_every_go_and_changes_nothing_without_news(peer, delivered, ours, tmp_path):
-    pytest.importorskip(PEERS[peer], reason="this peer's tool is in requirements-bench.txt")
     home = deliveries.home(tmp_path / "home", deliveries.contract())
     for go, folder, expected in zip(GOES, delivered, ours, strict=True):
         land(folder, home)
-        run(f"benchmarks.peers.{peer}", str(home))
+        run(peer, str(home), **BESIDE)
         assert (go, equal.differences(expected, home)) == (go, [])
     before = versions(home)
-    run(f"benchmarks.peers.{peer}", str(home))
+    run(peer, str(home), **BESIDE)
     assert versions(home) == before
 
 
-@pytest.mark.parametrize("peer", PEERS)
 def test_a_late_older_file_does_not_replace_the_row_of_a_later_one(peer, tmp_path):
-    pytest.importorskip(PEERS[peer], reason="this peer's tool is in requirements-bench.txt")
     home = deliveries.home(tmp_path / "home", deliveries.contract())
     for day, moment, amount in ((3, "2026-01-02", "3.00"), (2, "2026-01-04", "2.00"), (4, "2026-01-05", "4.00")):
         lines = [",".join(deliveries.COLUMNS), f"e,u,purchase,{moment} 10:00:00,IT,{amount}"]
         (home / f"data/raw/events_2026-01-{day:02}.csv").write_text("\n".join(lines) + "\n")
-        run(f"benchmarks.peers.{peer}", str(home))
-        held = DeltaTable(home / "data/silver/events").to_pandas(columns=["event_id", "amount"])
-        assert held.astype(str).to_numpy().tolist() == [["e", "3.00" if day < 4 else "4.00"]]
-    per_day = DeltaTable(home / "data/gold/events_per_day").to_pandas(columns=["event_date", "revenue"])
-    assert per_day.astype(str).to_numpy().tolist() == [["2026-01-05", "4.00"]]
+        run(peer, str(home), **BESIDE)
+        held = rows(home, "silver/events", "event_id", "amount")
+        assert held == [("e", Decimal("3.00" if day < 4 else "4.00"))]
+    assert rows(home, "gold/events_per_day", "event_date", "revenue") == [(date(2026, 1, 5), Decimal("4.00"))]
