@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -199,16 +200,25 @@ def _bring_up_to_date(spark: SparkSession, gold: Gold, units: pa.Table | None, c
     if units is not None:
         rows = rows.where(_covers(units, {c.name: _value(c) for c in gold.grain}))
     fresh, built = aggregate(rows, gold), units is not None or _is_built(gold, contract, run)
-    present = small.held(table) if built else None
+    present = small.held(table) if built or _has_its_columns(gold, table) else None
     if present is not None:
         groups = fresh.limit(small.MAX_ROWS + 1).toArrow()
         if groups.num_rows <= small.MAX_ROWS:
-            return small.replace(present, groups, table, [c.name for c in gold.grain], units)
+            gone = small.replace(present, groups, table, [c.name for c in gold.grain], units)
+            if not built:  # the mark last: without it the table is computed again
+                definition.keep(gold, contract, table)
+            return gone
     fresh = fresh.coalesce(1).persist()
     try:
         return _write(fresh, gold, units, contract, run, txn, built=built)
     finally:
         fresh.unpersist()
+
+
+def _has_its_columns(gold: Gold, table: Path) -> bool:
+    """True where a table that is to be built anew can take its rows as it is."""
+    held = [(f.name, f.dataType) for f in small.schema(table)]
+    return held == [(f.name, f.dataType) for f in tables.schema([(c.name, c.type) for c in _columns(gold)])]
 
 
 def _write(fresh: DataFrame, gold: Gold, units: pa.Table | None, contract: Contract, run: Run, txn: Txn | None, *, built: bool) -> int:

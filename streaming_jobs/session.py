@@ -39,6 +39,12 @@ _LASTING = (
     "-XX:+IgnoreUnrecognizedVMOptions -XX:TrimNativeHeapInterval=60000"
 )
 _BATCH = "-XX:+UseParallelGC"
+# A run of a minute is over before much of what the second compiler does has paid, and it does it on the cores of the work: later, and less
+# of it at a time.
+_MUCH_COMPILED = (
+    "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 "
+    "-XX:Tier4BackEdgeThreshold=400000 -XX:FreqInlineSize=100 -XX:MaxInlineLevel=4 -XX:InlineSmallCode=800"
+)
 _MUCH = {
     "spark.sql.adaptive.enabled": "true",
     "spark.sql.codegen.wholeStage": "true",
@@ -110,7 +116,8 @@ def opened(settings: Settings, lock_fds: Iterable[int] = (), *, small: bool = Fa
         return
     archive = class_archive.of(settings.jars)
     written = "" if lasting else class_archive.write(archive)
-    options = (written, _LASTING if lasting else _BATCH, "-XX:TieredStopAtLevel=1" if small else "")
+    compiled = "-XX:TieredStopAtLevel=1" if small else "" if lasting else _MUCH_COMPILED
+    options = (written, _LASTING if lasting else _BATCH, compiled)
     try:
         yield start(settings, lock_fds, _SMALL if small else None, " ".join(options))
     finally:

@@ -75,7 +75,7 @@ def _follow(spark: SparkSession, contract: Contract, run: Run, *, anew: bool, gu
     create(spark, contract, run)
     since = None
     # A stream that starts over begins with Bronze as it is and cannot say what went away before.
-    if anew or (checkpoints.is_new(checkpoint) and not all(tables.read(spark, table).isEmpty() for table in held)):
+    if anew or (checkpoints.is_new(checkpoint) and any(checkpoints.table_bytes(table) for table in held)):
         lost = lost or (None if anew else f"checkpoints/silver/{contract.dataset} was lost")
         if gone:
             tables.commit_nothing(bronze)  # the changes of the newest version may be what is gone
@@ -144,13 +144,12 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
             judged, few = _held_if_few(judged)
         if not few:
             streams.compile_expressions(batch.sparkSession)
+            judged = judged.persist()
         clock.lap("judge")
         try:
             seen = _measure(judged, contract, named=few)
             if not seen.rows:
                 return
-            if seen.gone and not few:
-                judged = judged.persist()
             arrived, gone = versions.net(judged) if seen.gone else (judged, None)
             if gone is not None and seen.rows <= small.MAX_ROWS:
                 arrived, gone = _held(arrived), _held(gone)
@@ -311,7 +310,7 @@ def _held(rows: DataFrame, most: int = 0) -> DataFrame:
 
 
 def _held_if_few(rows: DataFrame) -> tuple[DataFrame, bool]:
-    """Few rows in memory, and true. Many are computed at each use: to keep them takes longer than to read and judge them again."""
+    """Few rows in memory, and true; many as they are, and false."""
     found = small.local(rows)
     return (rows, False) if found is None else (found, True)
 

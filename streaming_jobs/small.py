@@ -180,6 +180,11 @@ def _as(schema: pa.Schema, rows: pa.Table) -> pa.Table:
     return rows.select(schema.names).cast(schema)
 
 
+def schema(table: Path) -> StructType:
+    """The columns of a table."""
+    return _spark_schema(snapshots.existing(table))
+
+
 def _spark_schema(found: DeltaTable) -> StructType:
     return StructType.fromJson(json.loads(found.schema().to_json()))
 
