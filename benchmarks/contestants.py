@@ -16,6 +16,8 @@ OURS = "streaming_jobs"
 SPARK_PEERS = ("naive", "streaming_merge", "declarative")
 OTHER_PEERS = ("dlt_delta", "polars_delta", "duckdb_delta")
 PEERS = (*SPARK_PEERS, *OTHER_PEERS)
+OWN_PACKAGES = ("declarative", "dlt_delta")
+"""Of these peers, in `.bench`: pandas, once it can be imported, makes every start of pyspark slower, which the others would pay for."""
 FLOORS = {
     "cat": "`cat` of the bytes into one file",
     "csv_to_parquet": "Spark reads the CSV files with an explicit schema and writes Parquet: no table, no log, no memory of what was read",
@@ -59,7 +61,8 @@ def known(only: Sequence[str] = ()) -> list[Contestant]:
     return [peer(name) for name in only or there]
 
 
-def environment(heap: str) -> Mapping[str, str]:
-    """The same for everyone: none of our settings but the heap, which each is told in its own way."""
+def environment(heap: str, name: str = OURS) -> Mapping[str, str]:
+    """The same for everyone: none of our settings but the heap, which each is told in its own way. Some find packages of their own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("STREAMING_JOBS_")}
-    return {**kept, "STREAMING_JOBS_DRIVER_MEMORY": heap, "HEAP": heap}
+    own = {"PYTHONPATH": str(ROOT / ".bench")} if name in OWN_PACKAGES else {}
+    return {**kept, **own, "STREAMING_JOBS_DRIVER_MEMORY": heap, "HEAP": heap}

@@ -86,7 +86,7 @@ def execute(contestant: Contestant, home: Path, logs: Path, heap: str = HEAP, li
     """One command with what it wrote. Raises Stopped when it does not end in 0, TooLong at the limit."""
     log = logs / f"{contestant.name.replace(' ', '-')}.log"
     before, command = measure.versions(home), contestant.command(home)
-    taken = measure.run(command, log, cwd=ROOT, environment=environment(heap), limit=limit)
+    taken = measure.run(command, log, cwd=ROOT, environment=environment(heap, contestant.name), limit=limit)
     return measure.with_written(measure.must(command, log, taken), home, before)
 
 

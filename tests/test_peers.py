@@ -1,78 +1,116 @@
-"""The peers of the benchmarks hold the tables that we hold: a comparison of times means nothing otherwise."""
+"""The peers of the benchmark hold what we hold, from the same files: a comparison of times means nothing otherwise."""
 
-from __future__ import annotations
-
-import importlib.util
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
-from tests.conftest import ROOT
+pytest.importorskip("duckdb", reason="writes the files and compares the tables")
 
-equal = pytest.importorskip("benchmarks.equal", reason="duckdb compares the tables; it is in requirements-dev.txt")
-deliveries = pytest.importorskip("benchmarks.deliveries", reason="duckdb writes the files; it is in requirements-dev.txt")
+from benchmarks import deliveries, equal
+from benchmarks.contestants import OWN_PACKAGES
+from streaming_jobs import ledger
+
+TOOLS = {
+    "polars_delta": "polars", "duckdb_delta": "duckdb", "dlt_delta": "dlt", "naive": "pyspark", "streaming_merge": "pyspark",
+    "declarative": "grpc",
+}  # fmt: skip
+"""Peer -> the package that it needs."""
+BLIND = ("streaming_merge", "declarative")  # they do not look at a name twice
+RESTLESS = ("naive", "declarative")  # they write everything again, news or not
+ROWS = 10_000
+GOES = ("two days", "one more", "a corrected one")
+TABLES = ("bronze/events", *equal.TABLES)
+BESIDE = {"PYTHONPATH": str(deliveries.ROOT / ".bench")}  # packages of the peers, installed beside ours
 
 pytestmark = pytest.mark.slow
 
-ROWS = 1000  # a day: each kind of bad row of the deliveries stands there once at least
-NEEDS = {"naive": "pyspark", "streaming_merge": "pyspark", "declarative": "grpc"}
-"""Peer -> the package that it needs."""
-SEES_CORRECTIONS = ("naive",)
 
-
-def deliver(home: Path, files: Iterable[Path]) -> None:
-    for file in files:
-        target = home / "data/raw" / file.name
-        target.unlink(missing_ok=True)
-        os.link(file, target)
-
-
-def run(home: Path, *command: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=ROOT, check=False, capture_output=True, text=True, env={**os.environ, "HEAP": "2g"}
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def delivered(tmp_path_factory) -> list[Path]:
+    """Folders of what is delivered in each go."""
+    folders = [tmp_path_factory.mktemp("go") for _ in GOES]
+    deliveries.deliver(folders[0], [0, 1], ROWS)
+    deliveries.deliver(folders[1], [2], ROWS)
+    deliveries.deliver(folders[2], [0], ROWS, corrected=True)
+    return folders
 
 
 @pytest.fixture(scope="module")
-def goes(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Path], list[Path]]:
-    """The files of two days, those of one day more, and the first one corrected."""
-    folder = tmp_path_factory.mktemp("files")
-    for name, days, corrected in (("first", (0, 1), False), ("second", (2,), False), ("third", (0,), True)):
-        deliveries.deliver(folder / name, days, ROWS, corrected=corrected)
-    first, second, third = (sorted((folder / name).glob("*.csv")) for name in ("first", "second", "third"))
-    return first, second, third
+def ours(tmp_path_factory, delivered) -> list[Path]:
+    """A copy of our tables after each go."""
+    home = deliveries.home(tmp_path_factory.mktemp("ours") / "home", deliveries.contract())
+    copies = []
+    for number, folder in enumerate(delivered):
+        land(folder, home)
+        run("streaming_jobs", "--home", str(home), "run", "-q")
+        copies.append(home.with_name(f"after{number}"))
+        shutil.copytree(home / "data", copies[-1] / "data")
+    return copies
 
 
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory, goes) -> tuple[Path, Path]:
-    """Our home after the second go, and our home after the third."""
-    first, second, third = goes
-    corrected = deliveries.home(tmp_path_factory.mktemp("ours") / "corrected", deliveries.contract())
-    deliver(corrected, [*first, *second])
-    run(corrected, "streaming_jobs", "--home", str(corrected), "run")
-    plain = deliveries.copied(corrected, corrected.with_name("plain"))
-    deliver(corrected, third)
-    run(corrected, "streaming_jobs", "--home", str(corrected), "run")
-    return plain, corrected
+def land(folder: Path, home: Path) -> None:
+    for file in sorted(folder.iterdir()):
+        shutil.copyfile(file, home / "data/.staged")
+        (home / "data/.staged").rename(home / "data/raw" / file.name)
 
 
-@pytest.mark.parametrize("peer", NEEDS)
-def test_a_peer_holds_our_tables_after_two_goes_and_after_a_corrected_file_where_it_sees_one(peer, goes, ours, tmp_path):
-    if importlib.util.find_spec(NEEDS[peer]) is None:
-        pytest.skip(f"{NEEDS[peer]} is in requirements-bench.txt")
-    first, second, third = goes
-    plain, corrected = ours
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.deep] if name in ("naive", *BLIND) else []) for name in TOOLS])
+def peer(request) -> str:
+    tool = TOOLS[request.param]
+    if python("-c", f"import {tool}", **BESIDE).returncode:
+        pytest.skip(f"{tool} is not installed: it is in requirements-bench.txt")
+    return str(request.param)
+
+
+def run(*command: str, **environment: str) -> None:
+    done = python("-m", *command, HEAP="2g", **environment)
+    assert done.returncode == 0, done.stderr
+
+
+def increment(peer: str, home: Path) -> None:
+    run(f"benchmarks.peers.{peer}", str(home), **(BESIDE if peer in OWN_PACKAGES else {}))
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=os.environ | environment, cwd=deliveries.ROOT, check=False, capture_output=True, text=True)
+
+
+def rows(home: Path, table: str, *columns: str) -> list[tuple[object, ...]]:
+    found = ledger.query({"held": home / "data" / table}, f"SELECT {', '.join(columns)} FROM held")
+    return [tuple(row.values()) for row in found]
+
+
+def versions(home: Path) -> list[int]:
+    return [DeltaTable(home / "data" / name).version() for name in TABLES]
+
+
+def test_a_peer_holds_what_we_hold_after_every_go_and_changes_nothing_without_news(peer, delivered, ours, tmp_path):
     home = deliveries.home(tmp_path / "home", deliveries.contract())
-    for files in (first, second):
-        deliver(home, files)
-        run(home, f"benchmarks.peers.{peer}", str(home))
-    assert equal.differences(home, plain) == []
-    if peer in SEES_CORRECTIONS:
-        deliver(home, third)
-        run(home, f"benchmarks.peers.{peer}", str(home))
-        assert equal.differences(home, corrected) == []
+    goes = list(zip(GOES, delivered, ours, strict=True))
+    for go, folder, expected in goes[:2] if peer in BLIND else goes:
+        land(folder, home)
+        increment(peer, home)
+        assert (go, equal.differences(expected, home)) == (go, [])
+    if peer not in RESTLESS:
+        before = versions(home)
+        increment(peer, home)
+        assert versions(home) == before
+
+
+def test_a_late_older_file_does_not_replace_the_row_of_a_later_one(peer, tmp_path):
+    home = deliveries.home(tmp_path / "home", deliveries.contract())
+    for day, moment, amount in ((3, "2026-01-02", "3.00"), (2, "2026-01-04", "2.00"), (4, "2026-01-05", "4.00")):
+        lines = [",".join(deliveries.COLUMNS), f"e,u,purchase,{moment} 10:00:00,IT,{amount}"]
+        (home / f"data/raw/events_2026-01-{day:02}.csv").write_text("\n".join(lines) + "\n")
+        increment(peer, home)
+        held = rows(home, "silver/events", "event_id", "amount")
+        assert held == [("e", Decimal("3.00" if day < 4 else "4.00"))]
+    assert rows(home, "gold/events_per_day", "event_date", "revenue") == [(date(2026, 1, 5), Decimal("4.00"))]
