@@ -38,9 +38,13 @@ _PRUNED = ("_file", "_ingest_id")  # what readers of Bronze pass over files by
 _Reader = Callable[[Facts], Iterator[pa.RecordBatch]]
 
 
+class _OtherwiseRead(Exception):
+    """A line of another width or longer than a block, no line at all, or no file any more: the other reader has to say what it is."""
+
+
 @dataclass(frozen=True)
 class Written:
-    """Data files that no commit names yet. files: whose rows they hold. ragged: those that turned out to have other lines, or none."""
+    """Data files that no commit names yet. files: whose rows they hold. ragged: those that are to be read otherwise."""
 
     files: tuple[Facts, ...]
     ragged: tuple[Facts, ...]
@@ -107,7 +111,7 @@ def _groups(files: Sequence[Facts]) -> Iterator[Sequence[Facts]]:
 def _rows(
     folder: Path, found: Facts, contract: Contract, schema: pa.Schema, ingest_id: int, ingested_at: datetime
 ) -> Iterator[pa.RecordBatch]:
-    """The records of one file as rows of Bronze. Raises ArrowInvalid at a line that does not fit."""
+    """The records of one file as rows of Bronze. Raises _OtherwiseRead."""
     at, before = dict(found.mapping.columns), 0
     for cells in _cells(folder / found.path, found, contract):
         count = cells.num_rows
@@ -128,7 +132,7 @@ def _rows(
 
 
 def _cells(file: Path, found: Facts, contract: Contract) -> Iterator[pa.RecordBatch]:
-    """All cells as text, an empty one as NULL. Raises ArrowInvalid for a line of another width, or one longer than a block."""
+    """All cells as text, an empty one as NULL. Raises _OtherwiseRead."""
     names = [f"_c{n}" for n in range(len(found.header))]
     how = {
         "read_options": pa_csv.ReadOptions(
@@ -139,11 +143,14 @@ def _cells(file: Path, found: Facts, contract: Contract) -> Iterator[pa.RecordBa
             column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
         ),
     }
-    if found.size <= _BLOCK_BYTES:  # a stream takes longer to be opened than such a file to be read
-        yield from pa_csv.read_csv(file, **how).to_batches()
-        return
-    with pa_csv.open_csv(file, **how) as stream:
-        yield from stream
+    try:
+        if found.size <= _BLOCK_BYTES:  # a stream takes longer to be opened than such a file to be read
+            yield from pa_csv.read_csv(file, **how).to_batches()
+            return
+        with pa_csv.open_csv(file, **how) as stream:
+            yield from stream
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _OtherwiseRead from error
 
 
 def _extra(cells: pa.RecordBatch, found: Facts) -> pa.Array:
@@ -167,7 +174,7 @@ def _of_small(group: Sequence[Facts], rows: _Reader, table: Path, schema: pa.Sch
         for found in group:
             try:
                 data.put(list(rows(found)))
-            except pa.ArrowInvalid:
+            except _OtherwiseRead:
                 ragged.append(found)
         read = tuple(f for f in group if f not in ragged)
         return Written(read, tuple(ragged), data.finish())
@@ -184,7 +191,7 @@ def _of_large(found: Facts, rows: _Reader, table: Path, schema: pa.Schema, inges
                 while data.bytes < _BYTES_PER_OUTPUT_FILE and (more := next(left, None)) is not None:
                     data.put([more])
                 done += data.finish()
-    except pa.ArrowInvalid:
+    except _OtherwiseRead:
         discard(table, done)
         return Written((), (found,), ())
     return Written((found,), (), tuple(done))

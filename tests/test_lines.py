@@ -77,6 +77,34 @@ def test_rows_are_those_that_sparks_reader_gives(home: Home, table, contents):
         lines.discard(path, written.data)
 
 
+def test_a_file_that_is_gone_and_a_large_ragged_one_leave_nothing_and_the_others_are_read(home: Home, table, monkeypatch) -> None:
+    contract, path = table
+    monkeypatch.setattr(lines, "_BYTES_PER_OUTPUT_FILE", 200)
+    monkeypatch.setattr(lines, "_ROW_GROUP_BYTES", 1)
+    monkeypatch.setattr(lines, "_BLOCK_BYTES", 64)
+    header, row = b"id,state,at,amount\n", b"1,open,2026-01-05,1.00\n"
+    contents = {
+        "gone.csv": header + row,
+        "large.csv": header + 20 * row,
+        "ragged.csv": header + 20 * row + b"1,2\n",
+        "small.csv": header + row,
+    }
+    known = probed(home, contract, contents)
+    (home.raw / "gone.csv").unlink()
+    written = lines.write(home.raw, path, contract, known, 7, 2)
+    assert {f.path for f in written.files} == {"large.csv", "small.csv"}
+    assert {f.path for f in written.ragged} == {"gone.csv", "ragged.csv"}
+    assert sorted(file.name for file in path.glob("*.parquet")) == sorted(action.path for action in written.data)
+    rows = home.spark.read.parquet(*(str(path / action.path) for action in written.data)).groupBy("_file").count()
+    assert_df_equality(
+        rows,
+        home.spark.createDataFrame([("large.csv", 20), ("small.csv", 1)], "_file string, count long"),
+        ignore_row_order=True,
+        ignore_nullable=True,
+    )
+    assert len(written.data) > 2
+
+
 PIECE = st.lists(st.sampled_from([b"a", b",", b"\r\n", b"\n", b"\r", b'"']), max_size=3).map(b"".join)
 
 
