@@ -17,7 +17,7 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 
 from streaming_jobs import contract as contracts
-from streaming_jobs import failpoints, ledger, session, settings, small, tables
+from streaming_jobs import failpoints, ledger, lines, session, settings, small, tables
 from streaming_jobs.contract import Contract
 from streaming_jobs.increment import Outcome, increment
 from streaming_jobs.run import Run
@@ -238,6 +238,7 @@ def hold_nothing(limits: pytest.MonkeyPatch) -> None:
     """Let every table and batch go through Spark, however small it is."""
     limits.setattr(small, "MAX_ROWS", 0)
     limits.setattr(small, "MAX_CSV_BYTES", -1)
+    limits.setattr(lines, "may_be", lambda _: False)
 
 
 @pytest.fixture(params=["in memory", pytest.param("through Spark", marks=pytest.mark.slow)])

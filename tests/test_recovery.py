@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streaming_jobs import bronze, failpoints, gold, ledger, probe, reading, silver, small
+from streaming_jobs import bronze, failpoints, gold, ledger, lines, probe, reading, silver, small
 from streaming_jobs.errors import DamagedState
 from tests import oracle
 from tests.conftest import ORDERS, ROOT, Home, assert_rows, assert_same, crash_at
@@ -241,20 +241,25 @@ UNREADABLE = b'id,state,at,amount\n"1,open\n'
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("held", [True, False], ids=["in memory", "through Spark"])
-@pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
+@pytest.mark.parametrize(
+    ("known", "way"),
+    [(True, "in memory"), (True, "through Spark"), (False, "in memory"), (False, "through Spark"), (False, "of lines")],
+)
 def test_of_a_file_that_is_replaced_while_it_is_read_nothing_is_taken(
-    home: Home, held: bool, known: bool, monkeypatch: pytest.MonkeyPatch
+    home: Home, known: bool, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Spark opens the new bytes under the time of the old ones; that they cannot be read makes the mixture stay."""
+    """Its reader opens the new bytes under the time of the old ones; that they cannot be read makes the mixture stay."""
     if known:
         home.land("mon.csv", *MONDAY, at=1_767_600_000)
         home.ok()
-    if not held:
+    if way == "through Spark":
         monkeypatch.setattr(small, "MAX_ROWS", 0)
+    if way != "of lines":
+        monkeypatch.setattr(lines, "may_be", lambda _: False)
     home.land("mon.csv", *MONDAY_CORRECTED, at=1_767_700_000)
     home.land("tue.csv", *TUESDAY, at=1_767_700_000)
-    read = reading.read
+    module, name = (lines, "write") if way == "of lines" else (reading, "read")
+    read = getattr(module, name)
 
     def read_late(*arguments: Any) -> Any:
         rows = read(*arguments)
@@ -263,7 +268,7 @@ def test_of_a_file_that_is_replaced_while_it_is_read_nothing_is_taken(
         return rows
 
     with monkeypatch.context() as while_it_is_read:
-        while_it_is_read.setattr(reading, "read", read_late)
+        while_it_is_read.setattr(module, name, read_late)
         # Of a new file the sweep of the same run has another look.
         assert [home.run().exit_code, home.run().exit_code] == ([0, 3] if known else [3, 0])
     assert {path: status for path, (status, _) in home.states().items()} == {"mon.csv": "rejected", "tue.csv": "ingested"}
@@ -280,6 +285,7 @@ def test_of_a_file_that_is_replaced_while_it_is_read_nothing_is_taken(
 def test_what_was_read_of_many_rows_is_not_taken_for_what_was_probed(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other bytes lay there while Spark read, and the probed ones are back before anybody looks again."""
     monkeypatch.setattr(small, "MAX_CSV_BYTES", 0)
+    monkeypatch.setattr(lines, "may_be", lambda _: False)
     home.land("mon.csv", *MONDAY, at=1_767_600_000)
     read = reading.read
 
