@@ -298,8 +298,8 @@ def _ingest(spark: SparkSession, ingest: _Ingest, entries: Sequence[Entry], cloc
     _decide(ingest, decided)
     clock.lap("probe")
     if of_lines := [f for f in append if lines.may_be(f)]:
-        loaded = _load_lines(ingest, of_lines, clock)
-        append = [f for f in append if f not in loaded]
+        loaded = {f.path for f in _load_lines(ingest, of_lines, clock)}
+        append = [f for f in append if f.path not in loaded]
         clock = Clock()
     for files, in_place in ((append, False), (replaced, True)):
         if files:
@@ -399,7 +399,7 @@ def _load_lines(ingest: _Ingest, files: Sequence[Facts], clock: Clock) -> Collec
     if touched or not written.files:  # the others again, without what is touched while it is read
         lines.discard(table, written.data)
         steady = [f for f in written.files if f not in touched]
-        return {*_load_lines(ingest, steady, clock), *touched} if steady else touched
+        return [*(_load_lines(ingest, steady, clock) if steady else ()), *touched]
     intents = [_facts_row(ingest, new_id, f, Status.READING, None) for f in written.files]
     ledger.append_files(run.settings, intents, (apps.files(contract.dataset, "intent"), new_id))
     hit("bronze.intended")
