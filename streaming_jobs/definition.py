@@ -29,11 +29,6 @@ def is_built(gold: Gold, contract: Contract, table: Path) -> bool:
     return bool(first.metadata.get(KEY) == fingerprint(gold, contract))
 
 
-def keep(gold: Gold, contract: Contract, table: Path) -> None:
-    """Let the table count as built from this definition; its rows were written before."""
-    DeltaTable(str(table)).alter.set_column_metadata(snapshots.existing(table).schema().fields[0].name, {KEY: fingerprint(gold, contract)})
-
-
 def forget(table: Path) -> None:
     """Let the table count as not built."""
     first = snapshots.existing(table).schema().fields[0]

@@ -204,10 +204,10 @@ def _bring_up_to_date(spark: SparkSession, gold: Gold, units: pa.Table | None, c
     if present is not None:
         groups = fresh.limit(small.MAX_ROWS + 1).toArrow()
         if groups.num_rows <= small.MAX_ROWS:
-            gone = small.replace(present, groups, table, [c.name for c in gold.grain], units)
-            if not built:  # the mark last: without it the table is computed again
-                definition.keep(gold, contract, table)
-            return gone
+            grain = [c.name for c in gold.grain]
+            if built:
+                return small.replace(present, groups, table, grain, units)
+            return small.build(present, groups, table, grain, {definition.KEY: definition.fingerprint(gold, contract)})
     fresh = fresh.coalesce(1).persist()
     try:
         return _write(fresh, gold, units, contract, run, txn, built=built)

@@ -153,6 +153,17 @@ def replace(present: pa.Table, fresh: pa.Table, table: Path, grain: Sequence[str
     return len(set(_texts(before, grain)) - set(_texts(after, grain)))
 
 
+def build(present: pa.Table, fresh: pa.Table, table: Path, grain: Sequence[str], mark: Mapping[str, str]) -> int:
+    """Make `fresh` all that the table holds, with `mark` in the metadata of its first column, in one commit.
+
+    Returns how many groups went away.
+    """
+    rows = fresh.select(present.column_names).cast(present.schema)
+    marked = rows.schema.set(0, rows.schema.field(0).with_metadata(mark))
+    write_deltalake(str(table), rows.cast(marked), mode="overwrite", schema_mode="overwrite", writer_properties=compaction.writer(marked))
+    return len(set(_texts(present, grain)) - set(_texts(rows, grain)))
+
+
 def exchange(present: pa.Table, fresh: pa.Table, gone: pa.Table, table: Path, identity: Sequence[str], compared: Sequence[str]) -> None:
     """Put rows into the table and take others out, in one commit, or in none where nothing changes.
 

@@ -144,7 +144,7 @@ DAMAGED: dict[str, tuple[Damage, str, str]] = {
     "older checkpoints": (lambda h, o: put_back(h, o, "checkpoints"), "does not know batch 3, which the tables have", SILVER),
     "older silver": (lambda h, o: put_back(h, o, "data/silver"), "is at version 2 and was at 4", SILVER),
     "older quarantine": (lambda h, o: put_back(h, o, "data/quarantine"), "is at version 2 and was at 4", SILVER),
-    "older gold": (lambda h, o: put_back(h, o, "data/gold"), "is at version 3 and was at 5", GOLD),
+    "older gold": (lambda h, o: put_back(h, o, "data/gold"), "is at version 2 and was at 4", GOLD),
     "older bronze": (lambda h, o: put_back(h, o, "data/bronze"), "is at version 2 and was at 4", BRONZE_FORCED),
     "newest silver commit gone": (lambda h, _: lose_newest_commit(h, "silver/orders"), "is at version 3 and was at 4", SILVER),
     "newest silver commit empty": (lambda h, _: empty(log(h, "silver/orders")[-1]), "has an empty commit", SILVER),
