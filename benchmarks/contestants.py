@@ -56,9 +56,8 @@ def floor(name: str) -> Contestant:
 
 
 def known(only: Sequence[str] = ()) -> list[Contestant]:
-    """The peers of these names, else all; one that is not there yet is left out unless it was named."""
-    there = [name for name in PEERS if (ROOT / "benchmarks" / "peers" / f"{name}.py").exists()]
-    return [peer(name) for name in only or there]
+    """The peers of these names, else all."""
+    return [peer(name) for name in only or PEERS]
 
 
 def environment(heap: str, name: str = OURS) -> Mapping[str, str]:

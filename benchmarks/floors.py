@@ -8,7 +8,6 @@ HOME/data/batch, which were made beforehand, into HOME/data/silver/events.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,37 +16,15 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from benchmarks.deliveries import COLUMNS
-from streaming_jobs import jars, settings
-
-WINDOW = 7  # days; see deliveries.contract
+from benchmarks.peers import session as peers
+from benchmarks.peers.window import REACH
 
 
 def session(home: Path) -> SparkSession:
-    """With what a good engineer sets for one machine of two cores; on the loopback only."""
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    return (
-        SparkSession.builder.master("local[2]")
-        .config("spark.driver.memory", os.environ.get("HEAP", "6g"))
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.jars", ",".join(str(jar) for jar in jars.verify(settings.load(home).jars)))
-        .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
-        .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", "4")
-        .config("spark.databricks.delta.snapshotPartitions", "2")
-        # On a local disk the usual one starts some helper processes for each file of a checkpoint.
-        .config(
-            "spark.sql.streaming.checkpointFileManagerClass",
-            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager",
-        )
-        .config("spark.local.dir", str(home / "checkpoints/spill"))
-        .config("spark.log.level", "ERROR")
-        .config("spark.sql.parquet.compression.codec", "zstd")
-        .getOrCreate()
-    )
+    """That of the peers, with the compression that Bronze has."""
+    spark = peers.start(home)
+    spark.conf.set("spark.sql.parquet.compression.codec", "zstd")
+    return spark
 
 
 def cat(home: Path) -> None:
@@ -77,7 +54,7 @@ def merge(home: Path) -> None:
     spark = session(home)
     new = spark.read.parquet(str(home / "data/batch"))
     first, last = new.selectExpr("min(event_date)", "max(event_date)").head() or (None, None)
-    near = f"old.event_date BETWEEN DATE'{first}' - INTERVAL {WINDOW} DAYS AND DATE'{last}' + INTERVAL {WINDOW} DAYS"
+    near = f"old.event_date BETWEEN DATE'{first}' - INTERVAL {REACH} DAYS AND DATE'{last}' + INTERVAL {REACH} DAYS"
     (
         DeltaTable.forPath(spark, str(home / "data/silver/events")).alias("old")
         .merge(new.alias("new"), f"old.event_id = new.event_id AND {near}")

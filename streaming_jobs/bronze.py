@@ -348,10 +348,7 @@ def _load(
     """
     contract, run = ingest.contract, ingest.run
     table, new_id = run.settings.table(contract.bronze_table), ingest.next_id()
-    intents = [_facts_row(ingest, new_id, f, Status.READING, None) for f in files]
-    ledger.append_files(run.settings, intents, (apps.files(contract.dataset, "intent"), new_id))
-    hit("bronze.intended")
-    clock.lap("ledger")
+    intents = _intend(ingest, files, new_id, clock)
     txn = Txn(apps.bronze(contract.dataset), new_id)
     try:
         rows = _read(spark, ingest, files, new_id)
@@ -380,9 +377,23 @@ def _load(
         if steady:
             _load(spark, ingest, steady, clock, in_place=in_place, unknown=unknown)
         return
+    _settle(ingest, intents, clock)
+
+
+def _intend(ingest: _Ingest, files: Sequence[Facts], new_id: int, clock: Clock) -> list[FileRow]:
+    """Write down what the probe saw of the files that a commit is about to hold."""
+    intents = [_facts_row(ingest, new_id, f, Status.READING, None) for f in files]
+    ledger.append_files(ingest.run.settings, intents, (apps.files(ingest.contract.dataset, "intent"), new_id))
+    hit("bronze.intended")
+    clock.lap("ledger")
+    return intents
+
+
+def _settle(ingest: _Ingest, intents: Sequence[FileRow], clock: Clock) -> None:
+    """After the commit: the decisions that make its files known."""
     hit("bronze.committed")
     clock.lap("write")
-    decided = _confirm(contract, run, ingest.folder, ingest.states, intents, clock, ingest.batch_id)
+    decided = _confirm(ingest.contract, ingest.run, ingest.folder, ingest.states, intents, clock, ingest.batch_id)
     _note(ingest, decided)
 
 
@@ -395,20 +406,14 @@ def _load_lines(ingest: _Ingest, files: Sequence[Facts], clock: Clock) -> Collec
     written = lines.write(ingest.folder, table, contract, files, new_id, run.settings.cores)
     hit("bronze.written")
     clock.lap("write")
-    touched = [f for f in written.files if not _is_untouched(ingest.folder, f)]
-    if touched or not written.files:  # the others again, without what is touched while it is read
+    steady = _untouched(ingest.folder, written.files)
+    if len(steady) < len(written.files) or not steady:  # what is touched while it is read is the next look's; the others again
         lines.discard(table, written.data)
-        steady = [f for f in written.files if f not in touched]
-        return [*(_load_lines(ingest, steady, clock) if steady else ()), *touched]
-    intents = [_facts_row(ingest, new_id, f, Status.READING, None) for f in written.files]
-    ledger.append_files(run.settings, intents, (apps.files(contract.dataset, "intent"), new_id))
-    hit("bronze.intended")
-    clock.lap("ledger")
+        again = _load_lines(ingest, steady, clock) if steady else ()
+        return [*again, *(f for f in written.files if f not in steady)]
+    intents = _intend(ingest, written.files, new_id, clock)
     lines.commit(table, written, Txn(apps.bronze(contract.dataset), new_id))
-    hit("bronze.committed")
-    clock.lap("write")
-    decided = _confirm(contract, run, ingest.folder, ingest.states, intents, clock, ingest.batch_id)
-    _note(ingest, decided)
+    _settle(ingest, intents, clock)
     return written.files
 
 

@@ -9,7 +9,6 @@ line has the cells of the header. All other files go through `reading`, which gi
 from __future__ import annotations
 
 import json
-import math
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,13 +23,11 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, Transaction
 from deltalake.transaction import AddAction
 
-from streaming_jobs import ledger, probe, snapshots
+from streaming_jobs import ledger, probe, reading, snapshots
 from streaming_jobs.contract import Contract
 from streaming_jobs.probe import Facts
 from streaming_jobs.tables import Txn
 
-_BYTES_PER_OUTPUT_FILE = 64 << 20  # of CSV, as in `reading`
-_FILES_PER_OUTPUT_FILE = 500
 _ROW_GROUP_BYTES = 32 << 20  # of rows in memory
 _BLOCK_BYTES = 4 << 20
 _PRUNED = ("_file", "_ingest_id")  # what readers of Bronze pass over files by
@@ -66,7 +63,7 @@ def write(folder: Path, table: Path, contract: Contract, files: Sequence[Facts],
         def rows(found: Facts) -> Iterator[pa.RecordBatch]:
             return _rows(folder, found, contract, schema, ingest_id, ingested_at)
 
-        if group[0].size > _BYTES_PER_OUTPUT_FILE:
+        if group[0].size > reading.BYTES_PER_OUTPUT_FILE:
             return _of_large(group[0], rows, table, schema, ingest_id)
         return _of_small(group, rows, table, schema, ingest_id)
 
@@ -91,11 +88,10 @@ def discard(table: Path, data: Iterable[AddAction]) -> None:
 
 def _groups(files: Sequence[Facts]) -> Iterator[Sequence[Facts]]:
     """What goes into one data file; a file that gives several is alone."""
-    large = [f for f in files if f.size > _BYTES_PER_OUTPUT_FILE]
+    large = [f for f in files if f.size > reading.BYTES_PER_OUTPUT_FILE]
     yield from ([f] for f in large)
-    small = [f for f in files if f.size <= _BYTES_PER_OUTPUT_FILE]
-    size = sum(f.size for f in small)
-    share = size / max(1, math.ceil(size / _BYTES_PER_OUTPUT_FILE), math.ceil(len(small) / _FILES_PER_OUTPUT_FILE))
+    small = [f for f in files if f.size <= reading.BYTES_PER_OUTPUT_FILE]
+    share = sum(f.size for f in small) / reading.output_files(small)
     group: list[Facts] = []
     held = 0
     for found in small:
@@ -188,7 +184,7 @@ def _of_large(found: Facts, rows: _Reader, table: Path, schema: pa.Schema, inges
         while (first := next(left, None)) is not None:
             with _Data(table, schema, ingest_id) as data:
                 data.put([first])
-                while data.bytes < _BYTES_PER_OUTPUT_FILE and (more := next(left, None)) is not None:
+                while data.bytes < reading.BYTES_PER_OUTPUT_FILE and (more := next(left, None)) is not None:
                     data.put([more])
                 done += data.finish()
     except _OtherwiseRead:

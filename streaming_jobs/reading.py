@@ -18,7 +18,7 @@ from streaming_jobs.contract import Contract
 from streaming_jobs.probe import Facts
 
 _ROWS_PER_FILE = 1 << 33  # monotonically_increasing_id keeps the partition above this bit
-_BYTES_PER_OUTPUT_FILE = 64 << 20
+BYTES_PER_OUTPUT_FILE = 64 << 20
 _FILES_PER_OUTPUT_FILE = 500
 _BUFFER_CHARACTERS = 1 << 17
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._=-]+")  # no sub-folder, nothing that is percent-encoded
@@ -46,10 +46,14 @@ def read(spark: SparkSession, contract: Contract, folder: Path, files: Sequence[
     rows = frames[0] if frames else spark.createDataFrame([], schema)
     for frame in frames[1:]:
         rows = rows.unionByName(frame)
-    parts = max(1, math.ceil(sum(f.size for f in files) / _BYTES_PER_OUTPUT_FILE), math.ceil(len(files) / _FILES_PER_OUTPUT_FILE))
-    return rows.coalesce(parts).select(
+    return rows.coalesce(output_files(files)).select(
         "*", F.lit(ingest_id).cast("bigint").alias("_ingest_id"), F.lit(ledger.now()).cast("timestamp").alias("_ingested_at")
     )
+
+
+def output_files(files: Sequence[Facts]) -> int:
+    """How many data files the rows of these files are written to."""
+    return max(1, math.ceil(sum(f.size for f in files) / BYTES_PER_OUTPUT_FILE), math.ceil(len(files) / _FILES_PER_OUTPUT_FILE))
 
 
 def _read_alike(spark: SparkSession, contract: Contract, folder: Path, files: Sequence[Facts]) -> DataFrame:

@@ -139,15 +139,10 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
         read = checkpoints.bytes_of(
             run.settings.checkpoint("silver", contract.dataset), run.settings.table(contract.bronze_table), batch_id
         )
-        judged, few = _judged(batch, contract), False
-        if read is None or read <= _FEW_BYTES:
-            judged, few = _held_if_few(judged)
-        if not few:
-            streams.compile_expressions(batch.sparkSession)
-            judged = judged.persist()
+        judged = _held(_judged(batch, contract), few=read is None or read <= _FEW_BYTES)
         clock.lap("judge")
         try:
-            seen = _measure(judged, contract, named=few)
+            seen = _measure(judged, contract, named=_is_few(judged))
             if not seen.rows:
                 return
             arrived, gone = versions.net(judged) if seen.gone else (judged, None)
@@ -303,16 +298,18 @@ def _judged(batch: DataFrame, contract: Contract) -> DataFrame:
     )
 
 
-def _held(rows: DataFrame, most: int = 0) -> DataFrame:
-    """Computed once; few rows in memory, which cuts the plan as well. most: how many there may be, where that is known."""
-    found = small.local(rows) if most <= small.MAX_ROWS else None
-    return rows.persist() if found is None else found
+def _held(rows: DataFrame, *, few: bool = True) -> DataFrame:
+    """Computed once; few rows in memory, which cuts the plan as well, many with compiled expressions. few: they may be."""
+    found = small.local(rows) if few else None
+    if found is not None:
+        return found
+    streams.compile_expressions(rows.sparkSession)
+    return rows.persist()
 
 
-def _held_if_few(rows: DataFrame) -> tuple[DataFrame, bool]:
-    """Few rows in memory, and true; many as they are, and false."""
-    found = small.local(rows)
-    return (rows, False) if found is None else (found, True)
+def _is_few(held: DataFrame) -> bool:
+    """Of what `_held` gave: true when it lies in memory."""
+    return not held.is_cached
 
 
 def _measure(judged: DataFrame, contract: Contract, *, named: bool = False) -> _Measure:
@@ -455,13 +452,13 @@ def _write_silver(
         return _fill(arrived, seen, places, contract, run, txn)
     current = _current(spark, table, seen, places, contract)
     lost = None if gone is None else gone.where(~_is_refused())
-    decided = _held(versions.decide(_newest(arrived, contract), lost, current, contract), seen.rows)
+    decided = _held(versions.decide(_newest(arrived, contract), lost, current, contract), few=seen.rows <= small.MAX_ROWS)
     settled = None
     try:
         result = versions.accept(decided)
         counts = _count(result, contract)
         if counts.get(versions.REDECIDE):
-            settled = _held(versions.settle(decided, _winners(spark, decided, contract, run), contract), seen.rows)
+            settled = _held(versions.settle(decided, _winners(spark, decided, contract, run), contract), few=seen.rows <= small.MAX_ROWS)
             result, counts = settled, _count(settled, contract)
         clock.lap("decide")
         changes = result.where(F.col("_verdict").isin(versions.INSERT, versions.UPDATE, versions.DELETE))

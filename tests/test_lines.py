@@ -79,7 +79,7 @@ def test_rows_are_those_that_sparks_reader_gives(home: Home, table, contents):
 
 def test_a_file_that_is_gone_and_a_large_ragged_one_leave_nothing_and_the_others_are_read(home: Home, table, monkeypatch) -> None:
     contract, path = table
-    monkeypatch.setattr(lines, "_BYTES_PER_OUTPUT_FILE", 200)
+    monkeypatch.setattr(reading, "BYTES_PER_OUTPUT_FILE", 200)
     monkeypatch.setattr(lines, "_ROW_GROUP_BYTES", 1)
     monkeypatch.setattr(lines, "_BLOCK_BYTES", 64)
     header, row = b"id,state,at,amount\n", b"1,open,2026-01-05,1.00\n"

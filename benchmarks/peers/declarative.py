@@ -74,7 +74,7 @@ def main(home: Path) -> None:
         "SPARK_CONF_DIR": str(own / "conf"),
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),  # its packages may lie beside ours
     }
     if not (own / "made").exists():
         set_up(home, own)

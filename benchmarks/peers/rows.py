@@ -8,6 +8,11 @@ from pyspark.sql import functions as F
 CSV_SCHEMA = "event_id STRING, user_id STRING, event_type STRING, event_timestamp STRING, country STRING, amount STRING"
 CSV_OPTIONS = {"header": "true", "escape": '"', "pathGlobFilter": "events_*.csv"}
 
+SILVER = (
+    "event_id STRING, event_date DATE, event_timestamp TIMESTAMP, user_id STRING, event_type STRING, country STRING, "
+    "amount DECIMAL(12,2), _file STRING"
+)
+
 TYPED = {
     "event_id": "event_id",
     "event_date": "to_date(try_to_timestamp(event_timestamp, 'yyyy-MM-dd HH:mm:ss'))",

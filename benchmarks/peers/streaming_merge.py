@@ -21,13 +21,9 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from benchmarks.peers import rows, session
+from benchmarks.peers import rows, session, window
 
-SILVER = (
-    "event_id STRING, event_date DATE, event_timestamp TIMESTAMP, user_id STRING, event_type STRING, country STRING, "
-    "amount DECIMAL(12,2), _file STRING"
-)
-WINDOW = timedelta(days=7)  # versions of an event are no further apart
+WINDOW = timedelta(days=window.REACH)
 
 
 def append_files(spark: SparkSession, raw: Path, bronze: Path, checkpoint: Path) -> None:
@@ -47,7 +43,7 @@ def merge(silver: Path, batch: DataFrame, _: int) -> None:
     """A row that is there from a later file stays. Repeated after a crash it changes nothing."""
     spark = batch.sparkSession
     table = DeltaTable.createIfNotExists(spark).location(str(silver)).partitionedBy("event_date")
-    for column in SILVER.split(", "):
+    for column in rows.SILVER.split(", "):
         name, kind = column.split(" ")
         table = table.addColumn(name, kind)
     # A block of a CSV file lies in one file of Bronze, in its order: an id that grows is a row's place in it.
