@@ -136,7 +136,7 @@ def _take_in(spark: SparkSession, ingest: _Ingest) -> None:
     names = streams.read_file_names(spark, ingest.folder, landing.name_filter(contract.landing), run.settings.max_files_per_batch)
     checkpoint = run.settings.checkpoint("bronze", contract.dataset)
     _heal(checkpoint, ingest)
-    streams.run_available(names, _discovered(ingest), checkpoint, run.stop)
+    streams.run_available(names, _discovered(ingest, checkpoint), checkpoint, run.stop)
     hit("bronze.streamed")
     _sweep(spark, ingest)
     _archive(ingest)
@@ -221,20 +221,17 @@ def _recover(contract: Contract, run: Run, folder: Path, stored: int) -> None:
         _decide_rows(run, contract, [replace(i, status=Status.REJECTED, reason=ledger.VANISHED, decided_at=ledger.now()) for i in gone])
 
 
-def _discovered(ingest: _Ingest) -> streams.BatchFunction:
+def _discovered(ingest: _Ingest, checkpoint: Path) -> streams.BatchFunction:
     """The batch function of the file stream."""
 
     def apply(batch: DataFrame, batch_id: int, clock: Clock) -> None:
         ingest.batch_id = batch_id
+        logged = checkpoints.files_of(checkpoint, batch_id)
+        paths = [row.path for row in batch.collect()] if logged is None else logged
         # Distinct by set: a name with glob characters may list other files again.
-        names = {_relative(row.path, ingest.folder) for row in batch.collect()}
+        names = {_relative(path, ingest.folder) for path in paths}
         entries = tuple(e for e in landing.list_folder(ingest.folder) if e.path in names)
         found = ingest.compare(entries)
-        # Not listed and yet there: below a link to a folder, which Spark follows and we do not.
-        lost = [path for path in names - {e.path for e in entries} - ingest.states.keys() if not (ingest.folder / path).exists()]
-        new_id = ingest.next_id()
-        claimed = sorted(path for path in lost if landing.claims(ingest.contract.landing, path))
-        _decide(ingest, [_refused(ingest, new_id, Refusal(path, ledger.VANISHED)) for path in claimed])
         clock.lap("list")
         _ingest(batch.sparkSession, ingest, found.candidates, clock)
         ingest.batch_id = None

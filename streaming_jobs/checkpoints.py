@@ -186,6 +186,18 @@ def first_commit(checkpoint: Path, table: Path) -> int | None:
     return min(int(offset["reservoirVersion"]) for offset in (reached, began) if offset)
 
 
+def files_of(checkpoint: Path, batch: int) -> list[str] | None:
+    """The files of a planned micro-batch of a file stream, as unescaped URIs; None: cannot be told.
+
+    Spark writes them down before the batch begins, and asking it for them is a job that opens each file.
+    """
+    try:
+        after = _offset(checkpoint, batch - 1)["logOffset"] if batch else -1
+        return [path for number in range(after + 1, _offset(checkpoint, batch)["logOffset"] + 1) for path in _logged(checkpoint, number)]
+    except _UNREADABLE:
+        return None
+
+
 def discard(checkpoint: Path) -> None:
     """Let the stream begin again with its source as it is."""
     shutil.rmtree(checkpoint, ignore_errors=True)
@@ -294,6 +306,15 @@ def _offset(checkpoint: Path, batch: int) -> dict[str, Any]:
     """The source's offset of a planned micro-batch. Raises one of _UNREADABLE when it is not as expected."""
     found: dict[str, Any] = json.loads((checkpoint / "offsets" / str(batch)).read_text("utf-8").splitlines()[-1])
     return found
+
+
+def _logged(checkpoint: Path, number: int) -> list[str]:
+    """What a source found at one look; every tenth file repeats all that came before. Raises one of _UNREADABLE."""
+    log = checkpoint / "sources" / "0"
+    file = compact if (compact := log / f"{number}.compact").exists() else log / f"{number}"
+    _, *lines = file.read_text("utf-8").splitlines()
+    entries = [json.loads(line) for line in lines]
+    return [unquote(entry["path"]) for entry in entries if entry["batchId"] == number]
 
 
 def _offset_in(checkpoint: Path, table: Path) -> dict[str, Any] | None:

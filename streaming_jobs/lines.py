@@ -201,6 +201,7 @@ class _Data:
         self._schema, self._ingest_id, self._path = schema, ingest_id, table / f"part-{uuid.uuid4()}.zstd.parquet"
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[pa.RecordBatch] = []
+        self._waiting_bytes = 0  # asking all that wait again at every file took nine tenths of the time of 500 small ones
         self._files: set[str] = set()
         self._rows = 0
 
@@ -213,11 +214,13 @@ class _Data:
             self._path.unlink()
 
     def put(self, rows: Sequence[pa.RecordBatch]) -> None:
+        size = sum(batch.nbytes for batch in rows)
         self._waiting += rows
-        self.bytes += sum(batch.nbytes for batch in rows)
+        self._waiting_bytes += size
+        self.bytes += size
         self._rows += sum(batch.num_rows for batch in rows)
         self._files.update(batch.column("_file")[0].as_py() for batch in rows if batch.num_rows)
-        if sum(batch.nbytes for batch in self._waiting) >= _ROW_GROUP_BYTES:
+        if self._waiting_bytes >= _ROW_GROUP_BYTES:
             self._write()
 
     def finish(self) -> tuple[AddAction, ...]:
@@ -240,4 +243,4 @@ class _Data:
     def _write(self) -> None:
         self._writer = self._writer or pq.ParquetWriter(self._path, self._schema, compression="zstd", write_statistics=list(_PRUNED))
         self._writer.write_table(pa.Table.from_batches(self._waiting, self._schema))
-        self._waiting = []
+        self._waiting, self._waiting_bytes = [], 0

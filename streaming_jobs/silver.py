@@ -427,16 +427,20 @@ def _write_quarantine(arrived: DataFrame, gone: DataFrame | None, contract: Cont
 
 
 def _exchange_in_memory(arrived: DataFrame, gone: DataFrame | None, contract: Contract, table: Path) -> bool:
-    """As `_write_quarantine`, for a small quarantine and few rows; False: too many, nothing was done."""
-    present = small.held(table)
-    if present is None:
-        return False
+    """As `_write_quarantine`, for few rows, and of a long quarantine those of their files; False: too many, nothing was done."""
     fresh = _refused(arrived, contract).limit(small.MAX_ROWS + 1).toArrow()
     out = fresh.slice(0, 0) if gone is None else gone.select(*_IDENTITY).limit(small.MAX_ROWS + 1).toArrow()
-    if max(fresh.num_rows, out.num_rows) > small.MAX_ROWS:
+    rows = max(fresh.num_rows, out.num_rows)
+    if not 0 < rows <= small.MAX_ROWS:
+        return not rows
+    present, part = small.held(table), None
+    if present is None:
+        part = small.Part("_file", {*fresh["_file"].to_pylist(), *out["_file"].to_pylist()})
+        present = part.held(table)
+    if present is None:
         return False
     compared = [c for c in fresh.column_names if c not in OF_THE_DAY]
-    small.exchange(present, fresh, out, table, _IDENTITY, compared)
+    small.exchange(present, fresh, out, table, _IDENTITY, compared, part)
     return True
 
 

@@ -12,6 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -164,24 +165,45 @@ def build(present: pa.Table, fresh: pa.Table, table: Path, grain: Sequence[str],
     return len(set(_texts(present, grain)) - set(_texts(rows, grain)))
 
 
-def exchange(present: pa.Table, fresh: pa.Table, gone: pa.Table, table: Path, identity: Sequence[str], compared: Sequence[str]) -> None:
+@dataclass(frozen=True)
+class Part:
+    """The rows of a table that have one of these values in a column."""
+
+    column: str
+    values: Collection[str]
+
+    def held(self, table: Path) -> pa.Table | None:
+        """All of them, in the types of the table; None: too much would have to be read, or there are too many."""
+        found = snapshots.existing(table)
+        if snapshots.amount(found).size > _READ_BYTES:
+            return None
+        return _matching(found, pa.schema(found.schema().to_arrow()), self.column, self.values, {})
+
+
+def exchange(
+    present: pa.Table, fresh: pa.Table, gone: pa.Table, table: Path, identity: Sequence[str], compared: Sequence[str], part: Part | None = None
+) -> None:
     """Put rows into the table and take others out, in one commit, or in none where nothing changes.
 
     present: what the table holds. fresh: rows to hold, instead of those of their identity; one that agrees with a
     row there on the compared columns is left as it is. gone: identities to take out, fresh ones excepted. A column
-    that only the table has is NULL in fresh rows.
+    that only the table has is NULL in fresh rows. part: all of these are about no other rows, and the others stay.
     """
     fresh = _as(present.schema, fresh)
     there = set(_texts(present, compared))
     put = fresh.filter(pa.array([text not in there for text in _texts(fresh, compared)], pa.bool_()))
     out = set(_texts(gone, identity)) - set(_texts(fresh, identity)) | set(_texts(put, identity))
     kept = present.filter(pa.array([text not in out for text in _texts(present, identity)], pa.bool_()))
-    if put.num_rows or kept.num_rows < present.num_rows:
-        _write(pa.concat_tables([kept, put]), table)
+    if part and kept.num_rows == present.num_rows:
+        if put.num_rows:
+            write_deltalake(str(table), put, mode="append", writer_properties=compaction.writer(put.schema))
+    elif put.num_rows or kept.num_rows < present.num_rows:
+        _write(pa.concat_tables([kept, put]), table, part)
 
 
-def _write(rows: pa.Table, table: Path) -> None:
-    write_deltalake(str(table), rows, mode="overwrite", writer_properties=compaction.writer(rows.schema))
+def _write(rows: pa.Table, table: Path, part: Part | None = None) -> None:
+    where = part and f"{ledger.quoted(part.column)} IN ({', '.join(map(_literal, sorted(part.values)))})"
+    write_deltalake(str(table), rows, mode="overwrite", predicate=where, writer_properties=compaction.writer(rows.schema))
 
 
 def _as(schema: pa.Schema, rows: pa.Table) -> pa.Table:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from streaming_jobs import archive, bronze, landing, ledger, pending, probe, settings
+from streaming_jobs import archive, bronze, checkpoints, landing, ledger, pending, probe, settings
 from streaming_jobs.errors import Stopped
 from streaming_jobs.failpoints import Crashed
 from streaming_jobs.ledger import FileRow
@@ -291,6 +291,31 @@ def test_b17_a_first_load_is_taken_in_batches_of_bounded_size(home: Home) -> Non
     outcome = small.ok("bronze")
     assert [n.files for n in outcome.notes if hasattr(n, "files")] == [4, 4, 2]
     assert ids(small) == [str(n) for n in range(10)]
+
+
+def test_b17_the_log_of_the_source_tells_the_files_of_each_batch_as_spark_does(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Home(home.path, home.settings.model_copy(update={"max_files_per_batch": 1}), home.spark)
+    names = ["a b+c.csv", "50%25.csv", "star*.csv", "[x].csv", "ünï→.csv", "new\nline.csv", *(f"{number}.csv" for number in range(6))]
+    for number, name in enumerate(names):  # more than ten: by then the source has written its log anew
+        small.land(name, f"{number},open,2026-01-01,1.00")
+    told: list[tuple[str, ...]] = []
+    asked: list[tuple[str, ...]] = []
+    discovered = bronze._discovered
+
+    def and_ask(ingest: Any, checkpoint: Path) -> Any:
+        apply = discovered(ingest, checkpoint)
+
+        def both(batch: Any, batch_id: int, clock: Any) -> None:
+            told.append(tuple(bronze._relative(path, ingest.folder) for path in checkpoints.files_of(checkpoint, batch_id) or ()))
+            asked.append(tuple(bronze._relative(row.path, ingest.folder) for row in batch.collect()))
+            apply(batch, batch_id, clock)
+
+        return both
+
+    monkeypatch.setattr(bronze, "_discovered", and_ask)
+    small.ok("bronze")
+    assert told == asked
+    assert sorted(told) == sorted((name,) for name in names)
 
 
 def test_b19_rows_that_slide_out_of_a_window_file_go_under_replace_and_stay_under_append(home: Home, other_home: Home) -> None:

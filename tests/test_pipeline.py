@@ -161,6 +161,36 @@ def test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine(h
     assert home.table("quarantine/orders").count() == 0
 
 
+@pytest.mark.parametrize(
+    ("limits", "operation"),
+    [({}, "WRITE"), ({"_MAX_BYTES": 0}, "WRITE"), ({"_MAX_BYTES": 0, "_READ_BYTES": -1}, "MERGE")],
+    ids=["short: all of it in memory", "long: the rows of the files in memory", "very long: through Spark"],
+)
+def test_a_quarantine_of_any_length_follows_its_files_and_keeps_the_rows_of_others(
+    home: Home, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int], operation: str
+) -> None:
+    for name, value in limits.items():
+        monkeypatch.setattr(small, name, value)
+    home.land("it's.csv", "1,open,never,1.00", "2,open,2026-01-01,1.00", "3,open,2026-01-01,-3.00", "4,open,2026-01-01,-4.00")
+    home.ok()
+    home.land("tue.csv", "5,open,2026-01-02,-5.00")
+    home.ok()
+    before = home.table("quarantine/orders").select("_file", "_row", "id", "amount").collect()
+    assert sorted(before) == [("it's.csv", 1, "1", "1.00"), ("it's.csv", 3, "3", "-3.00"), ("it's.csv", 4, "4", "-4.00"), ("tue.csv", 1, "5", "-5.00")]  # fmt: skip # noqa: E501
+    home.land("it's.csv", "1,open,2026-01-01,1.00", "2,open,2026-01-01,-2.00", "3,open,2026-01-01,-3.00")
+    home.ok()
+    assert_rows(
+        home.table("quarantine/orders").select("_file", "_row", "id", "amount"),
+        [("it's.csv", 2, "2", "-2.00"), ("it's.csv", 3, "3", "-3.00"), ("tue.csv", 1, "5", "-5.00")],
+        "_file string, _row bigint, id string, amount string",
+    )
+    assert DeltaTable(str(home.settings.table("quarantine/orders"))).history(1)[0]["operation"] == operation
+    version = home.version("quarantine/orders")
+    home.land("wed.csv", "6,open,2026-01-03,1.00")
+    home.ok()
+    assert home.version("quarantine/orders") == version
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("either_way")
 def test_an_empty_string_as_a_partition_is_null_and_its_key_is_found_again(home: Home) -> None:

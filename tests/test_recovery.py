@@ -308,8 +308,8 @@ def test_a_file_that_vanishes_between_sparks_listing_and_the_batch_stops_nothing
     home.land("tue.csv", *TUESDAY)
     discovered = bronze._discovered
 
-    def too_late(ingest: Any) -> Any:
-        apply = discovered(ingest)
+    def too_late(*given: Any) -> Any:
+        apply = discovered(*given)
 
         def after_it_is_gone(*batch: Any) -> None:
             file.unlink()
