@@ -187,18 +187,18 @@ def run_streams(home: Settings, every: str) -> None:
         for gold_table in contract.gold:
             gold.create(gold_table, run)
         names = streams.read_file_names(spark, home.landing(contract.landing.folder), landing.name_filter(contract.landing), 1000)
+        checkpoints = [home.home / "checkpoints" / str(number) for number in range(3)]
         queries = [
-            (names, bronze._discovered(bronze._begin(contract, run, -1))),
+            (names, bronze._discovered(bronze._begin(contract, run, -1), checkpoints[0])),
             (streams.read_changes(spark, home.table(contract.bronze_table)), silver.apply_changes(contract, run)),
             (streams.read_changes(spark, home.table(contract.silver_table)), gold.apply_changes(contract, run, {})),
         ]
-        for number, (rows, batch) in enumerate(queries):
-            checkpoint = str(home.home / "checkpoints" / str(number))
+        for checkpoint, (rows, batch) in zip(checkpoints, queries, strict=True):
 
             def apply(frame: DataFrame, batch_id: int, batch: streams.BatchFunction = batch) -> None:
                 batch(frame, batch_id, Clock())
 
-            writer = rows.writeStream.trigger(processingTime=every).option("checkpointLocation", checkpoint)
+            writer = rows.writeStream.trigger(processingTime=every).option("checkpointLocation", str(checkpoint))
             writer.foreachBatch(apply).start()
         print("watching", flush=True)
         stopped.wait()

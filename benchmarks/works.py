@@ -87,10 +87,11 @@ def first(setting: Setting) -> Result:
 
 
 def day(setting: Setting) -> Result:
-    """One new day on top of a history; beside the shortest one also what a bare append and a bare MERGE of its rows cost."""
+    """One new day on top of a history; beside the shortest and the longest also what a bare append and a bare MERGE of its rows cost."""
     sizes = setting.sizes
     entries, missing = _histories(setting, lambda days: _new(setting, days))
-    entries += _floors(setting, min(sizes.days))
+    for days in sorted({min(sizes.days), max(sizes.days)}):
+        entries += _floors(setting, days)
     return result("day", _history_given(sizes), [*setting.race(entries, 5), *missing], {})
 
 
@@ -280,7 +281,7 @@ def _floors(setting: Setting, days: int) -> list[Entry]:
     """A bare append and a bare MERGE of the typed rows of the new day into a copy of our Silver of so many days."""
     kept = _prepared(setting, contestants.ours(), days)
     assert isinstance(kept, Path)
-    batch = setting.folder("floors") / "batch.parquet"
+    batch = setting.folder("floors", f"{days}") / "batch.parquet"
     home = _turn(kept, _new(setting, days))
     execute(contestants.ours(), home, setting.folder("logs"))
     # One day before: the rows that correct it are in the new file too.
@@ -291,7 +292,7 @@ def _floors(setting: Setting, days: int) -> list[Entry]:
     shutil.rmtree(home)
 
     def fresh() -> Path:
-        place = setting.folder("floors") / "home"
+        place = setting.folder("floors", f"{days}") / "home"
         shutil.rmtree(place, ignore_errors=True)
         deliveries.home(place, deliveries.contract())
         deliveries.copied(kept / "data/silver/events", place / "data/silver/events")

@@ -181,7 +181,13 @@ class Part:
 
 
 def exchange(
-    present: pa.Table, fresh: pa.Table, gone: pa.Table, table: Path, identity: Sequence[str], compared: Sequence[str], part: Part | None = None
+    present: pa.Table,
+    fresh: pa.Table,
+    gone: pa.Table,
+    table: Path,
+    identity: Sequence[str],
+    compared: Sequence[str],
+    part: Part | None = None,
 ) -> None:
     """Put rows into the table and take others out, in one commit, or in none where nothing changes.
 
@@ -202,7 +208,7 @@ def exchange(
 
 
 def _write(rows: pa.Table, table: Path, part: Part | None = None) -> None:
-    where = part and f"{ledger.quoted(part.column)} IN ({', '.join(map(_literal, sorted(part.values)))})"
+    where = f"{ledger.quoted(part.column)} IN ({', '.join(map(_literal, sorted(part.values)))})" if part else None
     write_deltalake(str(table), rows, mode="overwrite", predicate=where, writer_properties=compaction.writer(rows.schema))
 
 
