@@ -430,15 +430,15 @@ def _exchange_in_memory(arrived: DataFrame, gone: DataFrame | None, contract: Co
     """As `_write_quarantine`, for few rows, and of a long quarantine those of their files; False: too many, nothing was done."""
     fresh = _refused(arrived, contract).limit(small.MAX_ROWS + 1).toArrow()
     out = fresh.slice(0, 0) if gone is None else gone.select(*_IDENTITY).limit(small.MAX_ROWS + 1).toArrow()
-    rows = max(fresh.num_rows, out.num_rows)
-    if not 0 < rows <= small.MAX_ROWS:
-        return not rows
-    present, part = small.held(table), None
+    if max(fresh.num_rows, out.num_rows) > small.MAX_ROWS:
+        return False
+    part = None
+    present = small.held(table)
     if present is None:
         part = small.Part("_file", {*fresh["_file"].to_pylist(), *out["_file"].to_pylist()})
         present = part.held(table)
-    if present is None:
-        return False
+        if present is None:
+            return False
     compared = [c for c in fresh.column_names if c not in OF_THE_DAY]
     small.exchange(present, fresh, out, table, _IDENTITY, compared, part)
     return True
@@ -452,17 +452,18 @@ def _write_silver(
         return _Tally(0, 0, 0)
     spark, table = arrived.sparkSession, run.settings.table(contract.silver_table)
     places = _places(seen, contract)
-    if gone is None and seen.rows > small.MAX_ROWS and not tables.rows(table, places):
+    few = seen.rows <= small.MAX_ROWS
+    if gone is None and not few and not tables.rows(table, places):
         return _fill(arrived, seen, places, contract, run, txn)
     current = _current(spark, table, seen, places, contract)
     lost = None if gone is None else gone.where(~_is_refused())
-    decided = _held(versions.decide(_newest(arrived, contract), lost, current, contract), few=seen.rows <= small.MAX_ROWS)
+    decided = _held(versions.decide(_newest(arrived, contract), lost, current, contract), few=few)
     settled = None
     try:
         result = versions.accept(decided)
         counts = _count(result, contract)
         if counts.get(versions.REDECIDE):
-            settled = _held(versions.settle(decided, _winners(spark, decided, contract, run), contract), few=seen.rows <= small.MAX_ROWS)
+            settled = _held(versions.settle(decided, _winners(spark, decided, contract, run), contract), few=few)
             result, counts = settled, _count(settled, contract)
         clock.lap("decide")
         changes = result.where(F.col("_verdict").isin(versions.INSERT, versions.UPDATE, versions.DELETE))

@@ -284,7 +284,10 @@ def test_the_landing_path_claims_what_it_says(glob: str, path: str, claimed: boo
     assert landing.claims(Landing("data/raw", glob), path) is claimed
 
 
-def test_b17_a_first_load_is_taken_in_batches_of_bounded_size(home: Home) -> None:
+@pytest.mark.parametrize("told", [True, False], ids=["its log is read", "its log cannot be read"])
+def test_b17_a_first_load_is_taken_in_batches_of_bounded_size(home: Home, monkeypatch: pytest.MonkeyPatch, told: bool) -> None:
+    if not told:
+        monkeypatch.setattr(checkpoints, "files_of", lambda *_: None)
     small = Home(home.path, home.settings.model_copy(update={"max_files_per_batch": 4}), home.spark)
     for number in range(10):
         small.land(f"{number}.csv", f"{number},open,2026-01-01,1.00")
