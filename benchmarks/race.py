@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ def race(
             if lane.out:
                 continue
             entry, home = lane.entry, lane.entry.fresh()
+            os.sync()  # so that what was copied is not written to the disk during the turn
             found = _one(entry, home, logs, limit)
             if isinstance(found, Taken):
                 lane.taken.append(found)

@@ -211,7 +211,7 @@ def _histories(setting: Setting, landing: Callable[[int], Path | None], compared
 
 
 def _prepared(setting: Setting, contestant: Contestant, days: int) -> Path | str:
-    """The folder where its home of so many days is kept, made on the first call; or why there is none."""
+    """The folder where its home of so many days and one is kept, made on the first call; or why there is none."""
     sizes, files = setting.sizes, _history_files(setting)
     home = setting.folder("history", f"{sizes.rows}x{days}") / contestant.name
     kept, outcome = home.with_name(f"{home.name}.kept"), home.with_name(f"{home.name}.json")
@@ -230,10 +230,9 @@ def _prepared(setting: Setting, contestant: Contestant, days: int) -> Path | str
 def _prepare(setting: Setting, contestant: Contestant, home: Path, files: Path, days: int) -> str:
     """Its own loads, ours in one go; empty if it came to the end."""
     deliveries.home(home, deliveries.contract())
-    goes = days if contestant.name == OURS else setting.sizes.goes
     until = time.monotonic() + setting.limit
-    for at in range(0, days, goes):
-        for number in range(at, min(at + goes, days)):
+    for go in _goes(setting, contestant, days):
+        for number in go:
             deliveries.land(files / deliveries.name(number), home)
         try:
             taken = execute(contestant, home, setting.folder("logs"), limit=None if contestant.name == OURS else until - time.monotonic())
@@ -243,9 +242,17 @@ def _prepare(setting: Setting, contestant: Contestant, home: Path, files: Path, 
             if contestant.name == OURS:
                 raise
             setting.say(str(stopped))
-            return f"history not finished: failed between {at} and {min(at + goes, days)} days"
-        setting.say(f"  {contestant.name}, history of {min(at + goes, days)} of {days} days: {taken.seconds:.0f} s more")
+            return f"history not finished: failed between {go.start} and {go.stop} days"
+        setting.say(f"  {contestant.name}, history of {go.stop} of {days + 1} days: {taken.seconds:.0f} s more")
     return ""
+
+
+def _goes(setting: Setting, contestant: Contestant, days: int) -> list[range]:
+    """What it is given at a time. The last day alone: what is measured comes after an everyday run, not after the load of a history."""
+    if contestant.name == "naive":
+        return [range(days + 1)]  # it keeps nothing, and makes everything from all files each time
+    step = days if contestant.name == OURS else setting.sizes.goes
+    return [*(range(at, min(at + step, days)) for at in range(0, days, step)), range(days, days + 1)]
 
 
 def _turn(kept: Path, news: Path | None) -> Path:
@@ -259,15 +266,15 @@ def _turn(kept: Path, news: Path | None) -> Path:
 
 
 def _history_files(setting: Setting) -> Path:
-    """One day more than the longest history."""
+    """Two days more than the longest history."""
     sizes = setting.sizes
     files = setting.scratch / "files" / f"{sizes.rows}x{max(sizes.days)}"
-    _made(files, lambda: deliveries.deliver(files, range(max(sizes.days) + 1), sizes.rows))
+    _made(files, lambda: deliveries.deliver(files, range(max(sizes.days) + 2), sizes.rows))
     return files
 
 
 def _new(setting: Setting, days: int) -> Path:
-    return _history_files(setting) / deliveries.name(days)
+    return _history_files(setting) / deliveries.name(days + 1)
 
 
 def _corrected(setting: Setting, days: int) -> Path:
@@ -285,9 +292,9 @@ def _floors(setting: Setting, days: int) -> list[Entry]:
     home = _turn(kept, _new(setting, days))
     execute(contestants.ours(), home, setting.folder("logs"))
     # One day before: the rows that correct it are in the new file too.
-    near = [str(deliveries.FIRST + timedelta(number)) for number in (days - 1, days)]
+    near = [str(deliveries.FIRST + timedelta(number)) for number in (days, days + 1)]
     silver = DeltaTable(str(home / "data/silver/events"))
-    rows = silver.to_pyarrow_table(filters=[("event_date", "in", near), ("_file", "=", deliveries.name(days))])
+    rows = silver.to_pyarrow_table(filters=[("event_date", "in", near), ("_file", "=", deliveries.name(days + 1))])
     parquet.write_table(rows, batch)
     shutil.rmtree(home)
 
