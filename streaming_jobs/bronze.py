@@ -353,7 +353,7 @@ def _load(
             with _read_now(rows, files) as held:
                 steady = _untouched(ingest.folder, files)
                 if len(steady) == len(files):
-                    tables.replace(held, table, _replaced(ingest, [*(f.path for f in files), *unknown], new_id), txn)
+                    _replace(ingest, held, [*(f.path for f in files), *unknown], new_id, txn, few=_are_few(files))
         elif any(f.header for f in files) and _are_few(files):
             in_memory = rows.toArrow()
             steady = _untouched(ingest.folder, files)
@@ -462,6 +462,14 @@ def _without_unreadable(spark: SparkSession, ingest: _Ingest, files: Sequence[Fa
     ]
     _decide(ingest, [_refused(ingest, new_id, refusal) for refusal in refused])
     return [f for f in files if f.path not in unreadable]
+
+
+def _replace(ingest: _Ingest, rows: DataFrame, paths: Sequence[str], new_id: int, txn: Txn, *, few: bool) -> None:
+    """Put rows where Bronze holds those of these files, in one commit. few: they fit into memory."""
+    table = ingest.run.settings.table(ingest.contract.bronze_table)
+    whole = ingest.contract.bronze.on_redelivery is not Redelivery.APPEND
+    if not (few and whole and small.put(rows.toArrow(), table, small.Part("_file", frozenset(paths)), txn)):
+        tables.replace(rows, table, _replaced(ingest, paths, new_id), txn)
 
 
 def _replaced(ingest: _Ingest, paths: Sequence[str], new_id: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -253,10 +253,14 @@ def bytes_of(checkpoint: Path, table: Path, batch: int) -> int | None:
 
 
 def _bytes_changed(table: Path, first: int, last: int) -> int:
-    """Bytes of the files that commits added with other rows. Raises as `_offset`."""
-    commits = [action for version in range(first, min(last, snapshots.existing(table).version()) + 1) for action in actions(table, version)]
-    changed = [a["cdc"] for a in commits if "cdc" in a] + [a["add"] for a in commits if "add" in a and changes_rows(a["add"])]
-    return sum(int(file["size"]) for file in changed)
+    """Bytes of the files that a change feed reads of these commits. Raises as `_offset`."""
+    return sum(_bytes_of_changes(actions(table, version)) for version in range(first, min(last, snapshots.existing(table).version()) + 1))
+
+
+def _bytes_of_changes(commit: Sequence[Mapping[str, Any]]) -> int:
+    """Where a commit has files of changes they are all that is read of it, and not what it wrote again beside them."""
+    whole = [a[kind] for a in commit for kind in ("add", "remove") if kind in a and changes_rows(a[kind])]
+    return sum(int(file.get("size", 0)) for file in [a["cdc"] for a in commit if "cdc" in a] or whole)
 
 
 def table_bytes(table: Path) -> int:

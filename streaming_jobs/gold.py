@@ -111,13 +111,14 @@ def apply_changes(contract: Contract, run: Run, failed: _Failed) -> streams.Batc
             return
         if _rows_to_read(touched, contract, run.settings) > _MANY_ROWS:
             streams.compile_expressions(batch.sparkSession)
+        parts = _parts(batch.sparkSession, touched, contract, run.settings)
         clock.lap("touched")
         hit("gold.touched")
         failed.clear()  # what failed before is not built, and so is computed whole here
 
         def bring(gold: Gold) -> int:
             txn = Txn(apps.gold(gold.name, query), batch_id)
-            return _alone(batch.sparkSession, gold, touched.get(gold.name), contract, run, txn, failed)
+            return _alone(batch.sparkSession, gold, touched.get(gold.name), contract, run, txn, failed, parts.get(gold.name))
 
         gone = 0
         # Side by side where little is computed: most of its time is planning, which uses one core.
@@ -152,14 +153,23 @@ def aggregate(rows: DataFrame, gold: Gold) -> DataFrame:
     return groups.agg(*(F.expr(_value(c)).alias(c.name) for c in gold.aggregates))
 
 
-def _alone(spark: SparkSession, gold: Gold, units: pa.Table | None, contract: Contract, run: Run, txn: Txn | None, failed: _Failed) -> int:
+def _alone(
+    spark: SparkSession,
+    gold: Gold,
+    units: pa.Table | None,
+    contract: Contract,
+    run: Run,
+    txn: Txn | None,
+    failed: _Failed,
+    rows: DataFrame | None = None,
+) -> int:
     """As `_bring_up_to_date`, but SQL that fails on a row is this table's failure, and of those made from it, alone.
 
     Such a table counts as not built: the next run computes it whole, whether or not Silver changed.
     """
     try:
         if gold.source not in failed:
-            return _bring_up_to_date(spark, gold, units, contract, run, txn)
+            return _bring_up_to_date(spark, gold, units, contract, run, txn, rows)
         failed[gold.name] = f"its source {gold.source} is not up to date."
     except PySparkException as error:
         if not is_of_data(error):
@@ -192,11 +202,17 @@ def _is_built(gold: Gold, contract: Contract, run: Run) -> bool:
     return definition.is_built(gold, contract, run.settings.table(gold.path))
 
 
-def _bring_up_to_date(spark: SparkSession, gold: Gold, units: pa.Table | None, contract: Contract, run: Run, txn: Txn | None) -> int:
-    """Compute the groups of `units` again (None: all) and write the table if they differ; returns how many groups went away."""
+def _bring_up_to_date(
+    spark: SparkSession, gold: Gold, units: pa.Table | None, contract: Contract, run: Run, txn: Txn | None, rows: DataFrame | None
+) -> int:
+    """Compute the groups of `units` again (None: all) and write the table if they differ; returns how many groups went away.
+
+    rows: of the source, at least all of these groups; None: to be read.
+    """
     if units is not None and not units.num_rows:
         return 0
-    table, rows = run.settings.table(gold.path), source(spark, gold, contract, run.settings)
+    table = run.settings.table(gold.path)
+    rows = source(spark, gold, contract, run.settings) if rows is None else rows
     if units is not None:
         rows = rows.where(_covers(units, {c.name: _value(c) for c in gold.grain}))
     fresh, built = aggregate(rows, gold), units is not None or _is_built(gold, contract, run)
@@ -288,16 +304,38 @@ def _touched(changes: DataFrame, golds: Sequence[Gold], contract: Contract) -> t
         changes.unpersist()
 
 
+def _parts(spark: SparkSession, touched: Mapping[str, pa.Table], contract: Contract, settings: Settings) -> dict[str, DataFrame]:
+    """For each table whose touched units lie in few partitions of Silver: all rows of these, in memory. Equal ones are read once."""
+    read: list[tuple[dict[str, list[Any]], DataFrame | None]] = []
+    found = {}
+    for gold in contract.gold:
+        places = _places(gold, touched.get(gold.name), contract)
+        if not places:
+            continue
+        held = next((held for known, held in read if known == places), None)
+        if held is None and all(known != places for known, _ in read):
+            held = small.inside(spark, settings.table(contract.silver_table), places)
+            read.append((places, held))
+        if held is not None:
+            found[gold.name] = held
+    return found
+
+
+def _places(gold: Gold, units: pa.Table | None, contract: Contract) -> dict[str, list[Any]]:
+    """Partition columns of Silver -> the values that the rows of these units have there; empty: they may lie anywhere."""
+    columns = {p.lower(): p for p in contract.silver.partitioned_by}
+    if units is None or gold.source is not None:
+        return {}
+    return {columns[at]: units[c.name].to_pylist() for c in contract.unit(gold) if (at := c.plain) in columns}
+
+
 def _rows_to_read(touched: Mapping[str, pa.Table], contract: Contract, settings: Settings) -> int:
     """Rows of Silver in the partitions that are computed again, or in all of it where a table's units are no partitions."""
-    columns = {p.lower(): p for p in contract.silver.partitioned_by}
     found: list[dict[str, list[Any]]] = []
     for gold in contract.gold:
-        if gold.source is None:
-            units, unit = touched.get(gold.name), contract.unit(gold)
-            places = {} if units is None else {columns[at]: units[c.name].to_pylist() for c in unit if (at := c.plain) in columns}
-            if places not in found:
-                found.append(places)
+        places = _places(gold, touched.get(gold.name), contract)
+        if gold.source is None and places not in found:
+            found.append(places)
     return max((tables.rows(settings.table(contract.silver_table), places) for places in found), default=0)
 
 

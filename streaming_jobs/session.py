@@ -11,11 +11,13 @@ import logging
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkRuntimeError
 from pyspark.java_gateway import launch_gateway
@@ -70,6 +72,8 @@ _CONF: Mapping[str, str] = {
     # Otherwise `${HOME}` in a value, as part of a predicate, is looked up and becomes something else.
     "spark.sql.variable.substitute": "false",
     "spark.sql.ansi.enabled": "true",
+    # Its default, said because the default is looked up in the environment each time, and interpreted expressions ask per value.
+    "spark.sql.types.framework.enabled": "false",
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
     "spark.buffer.pageSize": "4m",
@@ -132,6 +136,21 @@ def suit(spark: SparkSession, settings: Settings, *, small: bool) -> None:
     for name, value in _SMALL.items():
         spark.conf.set(name, value if small else _MUCH[name])
     spark.conf.set("spark.sql.shuffle.partitions", "1" if small else str(settings.shuffle_partitions))
+
+
+def prepare(spark: SparkSession) -> None:
+    """Let the JVM make ready, beside other work, what the first rows of Silver would wait for: the tables of `lower` and `upper`.
+
+    They take 2 s of a new JVM (docs/spark.md), and a core is free while Bronze is brought up to date.
+    """
+
+    def load() -> None:
+        # A JVM that has ended in the meantime needs nothing.
+        with suppress(Py4JError, OSError):
+            assert spark._jvm is not None
+            spark._jvm.java.lang.Class.forName("org.apache.spark.sql.catalyst.util.CollationAwareUTF8String")
+
+    threading.Thread(target=load, daemon=True).start()
 
 
 def is_alive() -> bool:

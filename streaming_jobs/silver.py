@@ -468,7 +468,7 @@ def _write_silver(
         clock.lap("decide")
         changes = result.where(F.col("_verdict").isin(versions.INSERT, versions.UPDATE, versions.DELETE))
         if counts.get(versions.UPDATE) or counts.get(versions.DELETE):
-            _merge(changes, [counts[v] for v in (versions.UPDATE, versions.DELETE) if v in counts], contract, run, txn)
+            _merge(changes, [counts[v] for v in (versions.UPDATE, versions.DELETE) if v in counts], contract, run, txn, few=few)
         elif inserts := counts.get(versions.INSERT):
             _insert(changes.select("_new.*"), inserts.keys, table, txn)
     finally:
@@ -554,25 +554,36 @@ def _winners(spark: SparkSession, decided: DataFrame, contract: Contract, run: R
     return _newest(judged.join(open_keys, keys, "left_semi"), contract)
 
 
-def _merge(changes: DataFrame, moved: Sequence[_Count], contract: Contract, run: Run, txn: Txn) -> None:
+def _merge(changes: DataFrame, moved: Sequence[_Count], contract: Contract, run: Run, txn: Txn, *, few: bool) -> None:
     """MERGE decided rows.
 
     moved: the counts of those that have a row in Silver; only where these lie is a match looked for. Rows were
     compared with this very version of Silver under the layer's lock, so every one here moves its key forward, or
     follows one that is gone: no second guard is needed.
     """
-    spark, keys = changes.sparkSession, contract.silver.keys
-    others = [c for c in versions.stored(contract) if c not in keys]
-    source = changes.select(*keys, *(F.col(f"_new.{sqltext.quoted(c)}") for c in others), "_verdict")
+    spark, keys, table = changes.sparkSession, contract.silver.keys, run.settings.table(contract.silver_table)
+    columns = [F.col(quoted if name in keys else f"_new.{quoted}").alias(name) for name, quoted in _quoted(versions.stored(contract))]
+    source = changes.select(*columns, (F.col("_verdict") != versions.DELETE).alias("_put"))
+    if few and small.merge(source.toArrow(), table, keys, _moved_from(moved, contract), txn):
+        return
     same_key = " AND ".join(f"old.{sqltext.quoted(k)} = new.{sqltext.quoted(k)}" for k in keys)
-    values: dict[str, str | Column] = {sqltext.quoted(c): f"new.{sqltext.quoted(c)}" for c in versions.stored(contract)}
+    values: dict[str, str | Column] = {quoted: f"new.{quoted}" for _, quoted in _quoted(versions.stored(contract))}
     with tables.transaction(spark, txn):
         (
-            DeltaTable.forPath(spark, str(run.settings.table(contract.silver_table))).alias("old")
+            DeltaTable.forPath(spark, str(table)).alias("old")
             .merge(source.alias("new"), f"{same_key} AND {_of_moved(moved, contract)}")
-            .whenMatchedDelete(f"new._verdict = '{versions.DELETE}'").whenMatchedUpdate(set=values)
-            .whenNotMatchedInsert(f"new._verdict <> '{versions.DELETE}'", values).execute()
+            .whenMatchedDelete("NOT new._put").whenMatchedUpdate(set=values)
+            .whenNotMatchedInsert("new._put", values).execute()
         )  # fmt: skip
+
+
+def _quoted(names: Sequence[str]) -> list[tuple[str, str]]:
+    return [(name, sqltext.quoted(name)) for name in names]
+
+
+def _moved_from(moved: Sequence[_Count], contract: Contract) -> dict[str, Collection[Any]]:
+    """Partition columns -> every value that Silver's row of an updated or deleted key has there."""
+    return {column: {value for c in moved for value in c.partitions[column]} for column in contract.silver.partitioned_by}
 
 
 def _places(seen: _Measure, contract: Contract) -> dict[str, Collection[Any]]:
@@ -604,8 +615,7 @@ def _of_moved(moved: Sequence[_Count], contract: Contract) -> str:
     wanted = [
         _between(f"old.{sqltext.quoted(k)}", min(c.low[k] for c in moved), max(c.high[k] for c in moved)) for k in contract.silver.keys
     ]
-    for column in contract.silver.partitioned_by:
-        values = {value for c in moved for value in c.partitions[column]}
+    for column, values in _moved_from(moved, contract).items():
         if len(values) <= _MAX_PARTITIONS:
             wanted.append(sqltext.any_of(f"old.{sqltext.quoted(column)}", values))
     return " AND ".join(wanted)

@@ -28,11 +28,13 @@ from streaming_jobs import compaction, ledger, snapshots
 from streaming_jobs.sqltext import quoted
 from streaming_jobs.tables import Txn
 
-MAX_ROWS = 20_000
-MAX_CSV_BYTES = 1 << 20  # of files whose rows are held
+MAX_ROWS = 50_000
+MAX_PART_ROWS = 100_000  # of a table's partitions that are only aggregated
+MAX_CSV_BYTES = 4 << 20  # of files whose rows are held
 _MAX_BYTES = 256 << 10  # each write is the whole table, and the old file stays until a vacuum
 _JOIN_FILES = 32  # in one partition: then every batch that reads the partition waits more for files than for rows
 _READ_BYTES = 64 << 20
+_PART_BYTES = 8 << 20
 
 
 def held(table: Path) -> pa.Table | None:
@@ -57,6 +59,23 @@ def frame(spark: SparkSession, table: Path) -> DataFrame | None:
     return None if rows is None else _frame(spark, rows, _spark_schema(found))
 
 
+def inside(spark: SparkSession, table: Path, places: Mapping[str, Collection[Any]]) -> DataFrame | None:
+    """The rows of some partitions, as a Spark frame that lies in memory.
+
+    places: partition column -> values. None: they are too many, or the values cannot be named.
+    """
+    where = _all_of(places)
+    if where is None:
+        return None
+    found = snapshots.existing(table)
+    files = snapshots.files(found, places)
+    size, rows = (sum(files[name].to_pylist()) for name in ("size_bytes", "num_records"))
+    if size > _PART_BYTES or rows > MAX_PART_ROWS:
+        return None
+    read = QueryBuilder().register("held", found).execute(f"SELECT * FROM held WHERE {where}").read_all()
+    return _frame(spark, pa.table(read).cast(pa.schema(found.schema().to_arrow())), _spark_schema(found))
+
+
 def having(
     spark: SparkSession, table: Path, column: str, values: Collection[Any], places: Mapping[str, Collection[Any]]
 ) -> DataFrame | None:
@@ -79,7 +98,7 @@ def having(
 def _matching(
     found: DeltaTable, schema: pa.Schema, column: str, values: Collection[Any], places: Mapping[str, Collection[Any]]
 ) -> pa.Table | None:
-    pruned = [text for name, wanted in places.items() if (text := _one_of(name, wanted))]
+    pruned = [text for name, wanted in places.items() if (text := _one_of(ledger.quoted(name), wanted))]
     where = f" WHERE {' AND '.join(pruned)}" if pruned else ""
     wanted = pa.array(values, schema.field(column).type)
     parts: list[pa.Table] = []
@@ -91,11 +110,20 @@ def _matching(
     return pa.concat_tables(parts) if parts else schema.empty_table()
 
 
+def _all_of(places: Mapping[str, Collection[Any]]) -> str | None:
+    """DataFusion SQL for exactly these partitions; None: cannot be said."""
+    said = [_one_of(ledger.quoted(name), wanted) for name, wanted in places.items()]
+    return " AND ".join(text for text in said if text) if said and all(said) else None
+
+
 def _one_of(column: str, values: Collection[Any]) -> str | None:
     """DataFusion SQL that leaves partitions out; None: cannot be said."""
-    if not values or not all(type(value) in (str, int, date) for value in values):
+    known = [value for value in values if value is not None]
+    if not all(type(value) in (str, int, date) for value in known):
         return None
-    return f"{ledger.quoted(column)} IN ({', '.join(_literal(value) for value in values)})"
+    said = [f"{column} IN ({', '.join(map(_literal, known))})"] if known else []
+    said += [f"{column} IS NULL"] if len(known) < len(values) else []
+    return f"({' OR '.join(said)})" if said else None
 
 
 def _literal(value: str | int | date) -> str:
@@ -106,7 +134,7 @@ def _literal(value: str | int | date) -> str:
 
 def append(rows: pa.Table, table: Path, txn: Txn) -> None:
     """Append rows, in one commit; skipped when `txn` is already in the table. No partition value may be an empty string."""
-    if ledger.transaction_version(table, txn.app) >= txn.version:
+    if _has(table, txn):
         return
     found = snapshots.existing(table)
     schema = pa.schema(found.schema().to_arrow())
@@ -116,8 +144,44 @@ def append(rows: pa.Table, table: Path, txn: Txn) -> None:
         mode="append",
         partition_by=found.metadata().partition_columns,
         writer_properties=compaction.writer(schema),
-        commit_properties=CommitProperties(app_transactions=[Transaction(txn.app, txn.version)]),
+        commit_properties=_named(txn),
     )
+
+
+def merge(changes: pa.Table, table: Path, keys: Sequence[str], places: Mapping[str, Collection[Any]], txn: Txn) -> bool:
+    """Update, delete and insert rows by their key, in one commit; skipped when `txn` is already in the table.
+
+    changes: one row per key, in the table's columns, with `_put`: false takes the row of the key out. places: partition column ->
+    all values that the rows which are updated or taken out have there now. No partition value may be an empty string.
+    False: too much would have to be read, or a key has a type whose values are not simply equal; nothing was done.
+    """
+    found = snapshots.existing(table)
+    schema = pa.schema(found.schema().to_arrow())
+    if any(pa.types.is_floating(schema.field(key).type) for key in keys):
+        return False
+    if sum(snapshots.files(found, places)["size_bytes"].to_pylist()) > _READ_BYTES:
+        return False
+    if _has(table, txn):
+        return True
+    old, new = ({name: f"{side}.{ledger.quoted(name)}" for name in schema.names} for side in ("old", "new"))
+    pruned = [text for name, wanted in places.items() if (text := _one_of(old[name], wanted))]
+    values = {ledger.quoted(name): value for name, value in new.items()}
+    (
+        DeltaTable(str(table))
+        .merge(
+            changes.cast(schema.append(pa.field("_put", pa.bool_()))),
+            " AND ".join([*(f"{old[key]} = {new[key]}" for key in keys), *pruned]),
+            source_alias="new",
+            target_alias="old",
+            writer_properties=compaction.writer(schema),
+            commit_properties=_named(txn),
+        )
+        .when_matched_delete("NOT new._put")
+        .when_matched_update(values)
+        .when_not_matched_insert(values, "new._put")
+        .execute()
+    )
+    return True
 
 
 def join_files(table: Path) -> None:
@@ -175,9 +239,39 @@ class Part:
     def held(self, table: Path) -> pa.Table | None:
         """All of them, in the types of the table; None: too much would have to be read, or there are too many."""
         found = snapshots.existing(table)
-        if snapshots.amount(found).size > _READ_BYTES:
+        if self.size(found) > _READ_BYTES:
             return None
         return _matching(found, pa.schema(found.schema().to_arrow()), self.column, self.values, {})
+
+    @property
+    def where(self) -> str:
+        """DataFusion SQL that its rows satisfy."""
+        return f"{ledger.quoted(self.column)} IN ({', '.join(map(_literal, sorted(self.values)))})"
+
+    def size(self, found: DeltaTable) -> int:
+        """Bytes of the data files that may hold some of them, by their statistics."""
+        files = snapshots.files(found)
+        least, most = (
+            files[name].to_pylist() if (name := f"{bound}.{self.column}") in files.column_names else [None] * files.num_rows
+            for bound in ("min", "max")
+        )
+        return sum(size for size, *bounds in zip(files["size_bytes"].to_pylist(), least, most, strict=True) if self._may_be_in(*bounds))
+
+    def _may_be_in(self, least: str | None, most: str | None) -> bool:
+        return least is None or most is None or any(least <= value <= most for value in self.values)
+
+
+def put(rows: pa.Table, table: Path, part: Part, txn: Txn) -> bool:
+    """Make `rows` those that the table holds of a part, in one commit; skipped when `txn` is already in the table.
+
+    False: too much would have to be read; nothing was done.
+    """
+    found = snapshots.existing(table)
+    if part.size(found) > _READ_BYTES:
+        return False
+    if not _has(table, txn):
+        _write(_as(pa.schema(found.schema().to_arrow()), rows), table, part, _named(txn))
+    return True
 
 
 def exchange(
@@ -207,9 +301,24 @@ def exchange(
         _write(pa.concat_tables([kept, put]), table, part)
 
 
-def _write(rows: pa.Table, table: Path, part: Part | None = None) -> None:
-    where = f"{ledger.quoted(part.column)} IN ({', '.join(map(_literal, sorted(part.values)))})" if part else None
-    write_deltalake(str(table), rows, mode="overwrite", predicate=where, writer_properties=compaction.writer(rows.schema))
+def _write(rows: pa.Table, table: Path, part: Part | None = None, named: CommitProperties | None = None) -> None:
+    write_deltalake(
+        str(table),
+        rows,
+        mode="overwrite",
+        predicate=part.where if part else None,
+        writer_properties=compaction.writer(rows.schema),
+        commit_properties=named,
+    )
+
+
+def _has(table: Path, txn: Txn) -> bool:
+    # delta-rs records the id, and writes again.
+    return ledger.transaction_version(table, txn.app) >= txn.version
+
+
+def _named(txn: Txn) -> CommitProperties:
+    return CommitProperties(app_transactions=[Transaction(txn.app, txn.version)])
 
 
 def _as(schema: pa.Schema, rows: pa.Table) -> pa.Table:

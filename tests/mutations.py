@@ -76,8 +76,17 @@ MUTATIONS = (
         "test_containment.py::test_a_cell_appears_in_no_message_log_or_ledger",
     ),
     Mutation(
-        "an append that comes again", "small.py", "if ledger.transaction_version(table, txn.app) >= txn.version:", "if False:",
+        "an append that comes again", "small.py", "return ledger.transaction_version(table, txn.app) >= txn.version", "return False",
         "test_small.py::test_rows_of_a_transaction_that_the_table_has_are_not_appended_again",
+    ),
+    Mutation(
+        "a key that goes away", "small.py", '.when_matched_delete("NOT new._put")', '.when_matched_delete("false")',
+        "test_small.py::test_a_merge_without_spark_leaves_the_rows_and_the_changes_of_sparks",
+    ),
+    Mutation(
+        "a file that is replaced without Spark", "small.py", "return least is None or most is None or any(",
+        "return least is not None and most is not None and any(",
+        "test_small.py::test_of_a_part_only_files_that_may_hold_it_are_counted",
     ),
     Mutation(
         "statistics that are not exact", "compaction.py",
@@ -126,7 +135,8 @@ MUTATIONS = (
         "test_pipeline.py::test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine",
     ),
     Mutation(
-        "retraction from a large quarantine", "silver.py", '.whenMatchedDelete("NOT new._put")', '.whenMatchedDelete("false")',
+        "retraction from a large quarantine", "silver.py", 'for c in _IDENTITY))\n                .whenMatchedDelete("NOT new._put")',
+        'for c in _IDENTITY))\n                .whenMatchedDelete("false")',
         "test_pipeline.py::test_a_key_and_a_group_without_rows_disappear_and_so_does_their_quarantine",
     ),
     Mutation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from delta.tables import DeltaTable as SparkTable
 from deltalake import DeltaTable
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from streaming_jobs import small, snapshots, tables
 from streaming_jobs.sqltext import literal
@@ -155,6 +158,101 @@ def test_rows_are_looked_for_only_where_they_can_be(spark: SparkSession, every_k
     assert small.having(spark, every_kind, "key", keys, {}) is None
     monkeypatch.setattr(small, "_READ_BYTES", 1)
     assert small.having(spark, every_kind, "key", ["z"], {}) is None
+
+
+MOVED: dict[str, list[Any]] = {"place": ["a/b=c %", "it's", None], "day": [date(1, 1, 1), date(2026, 3, 1), None]}
+
+
+def _changed(table: Path) -> pa.Table:
+    """For a merge: two rows updated, one of them into another partition; one taken out; a new one; one taken out that is not there."""
+    first, second, third = ({**dict(zip(KINDS, row, strict=True))} for row in EVERY_KIND)
+    rows = [
+        first | {"place": "elsewhere", "_put": True},
+        third | {"whole": 7, "ratio": float("nan"), "_put": True},
+        second | {"_put": False},
+        second | {"key": "new", "_put": True},
+        second | {"key": "never there", "_put": False},
+    ]
+    held = pa.schema(DeltaTable(str(table)).schema().to_arrow())
+    return pa.Table.from_pylist(rows, held.append(pa.field("_put", pa.bool_())))
+
+
+def _rows_and_changes(spark: SparkSession, table: Path, since: int) -> tuple[DataFrame, DataFrame]:
+    feed = spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", since).load(str(table))
+    without = "extra, _commit_timestamp" if "_commit_timestamp" in feed.columns else "extra"
+    return (
+        tables.read(spark, table).selectExpr("* EXCEPT (extra)", "to_json(extra)"),
+        feed.selectExpr(f"* EXCEPT ({without})", "to_json(extra)"),
+    )
+
+
+def test_a_merge_without_spark_leaves_the_rows_and_the_changes_of_sparks(spark: SparkSession, tmp_path: Path, every_kind: Path) -> None:
+    other, columns = tmp_path / "other", {f"`{name}`": f"new.`{name}`" for name in KINDS}
+    shutil.copytree(every_kind, other)
+    assert small.merge(_changed(every_kind), every_kind, ["key"], MOVED, Txn("test", 2))
+    source = small.local(spark.createDataFrame(_changed(every_kind).drop_columns(["extra"])))
+    assert source is not None
+    changes = source.withColumn("extra", F.lit(None).cast("map<string,string>"))
+    (
+        SparkTable.forPath(spark, str(other)).alias("old").merge(changes.alias("new"), "old.key = new.key")
+        .whenMatchedDelete("NOT new._put").whenMatchedUpdate(set={**columns, "`extra`": "old.`extra`"})
+        .whenNotMatchedInsert("new._put", {**columns, "`extra`": "map()"}).execute()
+    )  # fmt: skip
+    for mine, theirs in zip(_rows_and_changes(spark, every_kind, 2), _rows_and_changes(spark, other, 2), strict=True):
+        assert_same(mine, theirs)
+    assert tables.rows(every_kind) == 3
+
+
+def test_a_merge_that_the_table_has_is_not_done_again_and_one_of_too_much_not_at_all(
+    spark: SparkSession, every_kind: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tables.read(spark, every_kind).drop("extra").localCheckpoint()
+    assert small.merge(_changed(every_kind), every_kind, ["key"], MOVED, Txn("test", 1))
+    assert not small.merge(_changed(every_kind), every_kind, ["key", "ratio"], MOVED, Txn("test", 2))
+    monkeypatch.setattr(small, "_READ_BYTES", 1)
+    assert not small.merge(_changed(every_kind), every_kind, ["key"], MOVED, Txn("test", 2))
+    assert tables.version(every_kind) == 1
+    assert_same(tables.read(spark, every_kind).drop("extra"), before)
+
+
+def test_part_of_a_table_is_replaced_without_spark_as_spark_replaces_it(spark: SparkSession, tmp_path: Path, every_kind: Path) -> None:
+    other, part = tmp_path / "other", small.Part("key", frozenset({"z", LONG, "not there"}))
+    shutil.copytree(every_kind, other)
+    fresh = _changed(every_kind).slice(1, 1).drop_columns(["_put"])
+    assert small.put(fresh, every_kind, part, Txn("test", 2))
+    kept = tables.read(spark, every_kind).where("key = 'z'").localCheckpoint()
+    tables.replace(kept, other, f"key IN ('z', '{LONG}')", Txn("test", 2))
+    for mine, theirs in zip(_rows_and_changes(spark, every_kind, 2), _rows_and_changes(spark, other, 2), strict=True):
+        assert_same(mine, theirs)
+    assert small.put(fresh, every_kind, part, Txn("test", 2))
+    assert tables.version(every_kind) == 2
+
+
+def test_of_a_part_only_files_that_may_hold_it_are_counted(every_kind: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = snapshots.existing(every_kind)
+    sizes = [small.Part("key", frozenset({key})).size(table) for key in ("a" * 70, LONG, "z", "b")]
+    assert [size > 0 for size in sizes] == [True, True, True, False]
+    assert sum(sizes) == snapshots.amount(table).size == small.Part("extra", frozenset({"no statistics"})).size(table)
+    monkeypatch.setattr(small, "_READ_BYTES", sizes[0] - 1)
+    none = pa.schema(table.schema().to_arrow()).empty_table()
+    assert not small.put(none, every_kind, small.Part("key", frozenset({"a" * 70})), Txn("test", 2))
+    assert tables.version(every_kind) == 1
+
+
+def test_the_rows_of_partitions_are_held_where_they_are_few(spark: SparkSession, every_kind: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = tables.read(spark, every_kind).drop("extra")
+    inside: list[tuple[dict[str, list[Any]], str]] = [
+        ({"place": ["it's", "elsewhere"]}, "place = 'it\\'s'"),
+        ({"place": ["a/b=c %", None], "day": [date(1, 1, 1), None]}, "place = 'a/b=c %' OR place IS NULL"),
+        ({"day": [date(2026, 3, 2)]}, "false"),
+    ]
+    for places, where in inside:
+        held = small.inside(spark, every_kind, places)
+        assert held is not None
+        assert_same(held.drop("extra"), rows.where(where))
+    assert [small.inside(spark, every_kind, places) for places in ({}, {"place": [Decimal("1")]})] == [None, None]
+    monkeypatch.setattr(small, "MAX_PART_ROWS", 1)
+    assert small.inside(spark, every_kind, MOVED) is None
 
 
 def test_small_files_are_joined_where_there_are_many_and_no_row_changes(
