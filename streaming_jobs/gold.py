@@ -306,19 +306,15 @@ def _touched(changes: DataFrame, golds: Sequence[Gold], contract: Contract) -> t
 
 def _parts(spark: SparkSession, touched: Mapping[str, pa.Table], contract: Contract, settings: Settings) -> dict[str, DataFrame]:
     """For each table whose touched units lie in few partitions of Silver: all rows of these, in memory. Equal ones are read once."""
-    read: list[tuple[dict[str, list[Any]], DataFrame | None]] = []
-    found = {}
+    read: dict[tuple[Any, ...], DataFrame | None] = {}
+    found: dict[str, DataFrame | None] = {}
     for gold in contract.gold:
-        places = _places(gold, touched.get(gold.name), contract)
-        if not places:
-            continue
-        held = next((held for known, held in read if known == places), None)
-        if held is None and all(known != places for known, _ in read):
-            held = small.inside(spark, settings.table(contract.silver_table), places)
-            read.append((places, held))
-        if held is not None:
-            found[gold.name] = held
-    return found
+        if places := _places(gold, touched.get(gold.name), contract):
+            at = tuple((column, *values) for column, values in places.items())
+            if at not in read:
+                read[at] = small.inside(spark, settings.table(contract.silver_table), places)
+            found[gold.name] = read[at]
+    return {name: rows for name, rows in found.items() if rows is not None}
 
 
 def _places(gold: Gold, units: pa.Table | None, contract: Contract) -> dict[str, list[Any]]:

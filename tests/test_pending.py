@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from streaming_jobs import bronze, gold, ledger, pending, silver, small
+from streaming_jobs import bronze, gold, ledger, pending, silver, small, snapshots
 from streaming_jobs.operations import plan
 from streaming_jobs.run import Run
 from tests.conftest import BY_STATE, ORDERS, ROOT, Home, assert_rows, crash_at
@@ -174,6 +174,18 @@ def test_each_thing_that_makes_work_is_seen(home: Home, tmp_path: Path) -> None:
         shutil.rmtree(home.path)
         shutil.copytree(saved, home.path)
         assert reasons(home) == {}, name
+
+
+def test_what_a_corrected_file_leaves_to_read_is_its_changes_and_not_what_was_written_again_beside_them(home: Home) -> None:
+    home.land("a.csv", *DAY)
+    home.land("b.csv", *(f"{n},open,2026-01-02,{n}.00" for n in range(10, 2000)))
+    home.ok("bronze", "silver", "gold")
+    (contract,) = home.contracts()
+    home.land("a.csv", *DAY[:2], "bad,open,never,2.00")
+    home.ok("bronze")
+    written = snapshots.amount(snapshots.existing(home.settings.table(contract.bronze_table))).size
+    changes = sum(file.stat().st_size for file in home.settings.table(contract.bronze_table).glob("_change_data/*.parquet"))
+    assert pending.of_silver(contract, home.settings).size == changes < written
 
 
 def test_a_layer_that_was_not_run_is_seen_as_behind(home: Home) -> None:
