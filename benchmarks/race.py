@@ -20,6 +20,7 @@ from benchmarks.records import Record
 
 Say = Callable[[str], None]
 Digests = dict[str, equal.Digest]
+_ONE_TURN = 150  # seconds; a peer that takes longer does so once
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def race(
                 if turn == 0 and entry.compared != "no":
                     lane.note = _difference(entry, home, ours)
                     lane.equal = None if entry.contestant.name == OURS else not lane.note
+                lane.out = found.seconds > _ONE_TURN and not entry.contestant.name.startswith(OURS)
             else:
                 lane.note, lane.out = found, True
                 say(f"  {entry.case}, {entry.contestant.name}: {found}")

@@ -15,7 +15,8 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from deltalake import DeltaTable
+import pyarrow as pa
+from deltalake import DeltaTable, QueryBuilder
 from pyarrow import parquet
 
 from benchmarks import contestants, deliveries, measure, watch
@@ -292,10 +293,11 @@ def _floors(setting: Setting, days: int) -> list[Entry]:
     home = _turn(kept, _new(setting, days))
     execute(contestants.ours(), home, setting.folder("logs"))
     # One day before: the rows that correct it are in the new file too.
-    near = [str(deliveries.FIRST + timedelta(number)) for number in (days, days + 1)]
+    near = ", ".join(f"DATE '{deliveries.FIRST + timedelta(number)}'" for number in (days, days + 1))
     silver = DeltaTable(str(home / "data/silver/events"))
-    rows = silver.to_pyarrow_table(filters=[("event_date", "in", near), ("_file", "=", deliveries.name(days + 1))])
-    parquet.write_table(rows, batch)
+    rows = f"SELECT * FROM silver WHERE event_date IN ({near}) AND _file = '{deliveries.name(days + 1)}'"
+    found = pa.table(QueryBuilder().register("silver", silver).execute(rows).read_all())
+    parquet.write_table(found.cast(pa.schema(silver.schema().to_arrow())), batch)
     shutil.rmtree(home)
 
     def fresh() -> Path:
