@@ -136,7 +136,7 @@ def _work(
     against = sum(pending.set_against(c, files.get(c.dataset, 1), run.settings) for c in wanted)
     small = not unseen and pending.is_small(work, against, run.settings)
     with session.opened(run.settings, descriptors, small=small) as spark:
-        if small and {"bronze", "silver"} <= set(layers):
+        if {"bronze", "silver"} <= set(layers):
             session.prepare(spark)
         return [*failed, *_each({layer: start[layer] for layer in layers}, wanted, spark, run, entered, unseen)]
 
