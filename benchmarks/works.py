@@ -229,7 +229,7 @@ def _prepared(setting: Setting, contestant: Contestant, days: int) -> Path | str
 
 
 def _prepare(setting: Setting, contestant: Contestant, home: Path, files: Path, days: int) -> str:
-    """Its own loads, ours in one go; empty if it came to the end."""
+    """Its own loads; empty if it came to the end."""
     deliveries.home(home, deliveries.contract())
     until = time.monotonic() + setting.limit
     for go in _goes(setting, contestant, days):

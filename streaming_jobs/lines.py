@@ -20,10 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, Transaction
 from deltalake.transaction import AddAction
 
-from streaming_jobs import ledger, probe, reading, snapshots
+from streaming_jobs import ledger, probe, reading, small, snapshots
 from streaming_jobs.contract import Contract
 from streaming_jobs.probe import Facts
 from streaming_jobs.tables import Txn
@@ -74,10 +73,9 @@ def write(folder: Path, table: Path, contract: Contract, files: Sequence[Facts],
 
 def commit(table: Path, written: Written, txn: Txn) -> None:
     """Make the rows part of the table, in one commit; skipped when `txn` is already in it."""
-    if ledger.transaction_version(table, txn.app) >= txn.version:
-        return
-    held, done = snapshots.existing(table), CommitProperties(app_transactions=[Transaction(txn.app, txn.version)])
-    held.create_write_transaction(list(written.data), "append", held.schema(), commit_properties=done)
+    if not small.has(table, txn):
+        held = snapshots.existing(table)
+        held.create_write_transaction(list(written.data), "append", held.schema(), commit_properties=small.named(txn))
 
 
 def discard(table: Path, data: Iterable[AddAction]) -> None:

@@ -44,12 +44,22 @@ def held(table: Path) -> pa.Table | None:
 
 def _rows(found: DeltaTable) -> pa.Table | None:
     files = snapshots.files(found)
-    sizes, rows = (files[name].to_pylist() for name in ("size_bytes", "num_records"))
-    if sum(sizes) > _MAX_BYTES or sum(rows) > MAX_ROWS:
-        return None
+    return None if _sum("size_bytes", files) > _MAX_BYTES or _sum("num_records", files) > MAX_ROWS else _read(found)
+
+
+def _sum(of: str, files: pa.Table) -> int:
+    """Over the files that `snapshots.files` lists."""
+    return int(sum(files[of].to_pylist()))
+
+
+def _read(found: DeltaTable, conditions: Sequence[str] = ()) -> pa.Table:
     # Not `to_pyarrow_table`: the threads of its scan are now and then still there when the process ends, and abort it.
-    read = QueryBuilder().register("held", found).execute("SELECT * FROM held").read_all()
+    read = QueryBuilder().register("held", found).execute(_select(conditions)).read_all()
     return pa.table(read).cast(pa.schema(found.schema().to_arrow()))
+
+
+def _select(conditions: Sequence[str]) -> str:
+    return f"SELECT * FROM held{' WHERE ' if conditions else ''}{' AND '.join(conditions)}"
 
 
 def frame(spark: SparkSession, table: Path) -> DataFrame | None:
@@ -64,16 +74,14 @@ def inside(spark: SparkSession, table: Path, places: Mapping[str, Collection[Any
 
     places: partition column -> values. None: they are too many, or the values cannot be named.
     """
-    where = _all_of(places)
-    if where is None:
+    said = _pruned(places)
+    if not said or len(said) < len(places):
         return None
     found = snapshots.existing(table)
     files = snapshots.files(found, places)
-    size, rows = (sum(files[name].to_pylist()) for name in ("size_bytes", "num_records"))
-    if size > _PART_BYTES or rows > MAX_PART_ROWS:
+    if _sum("size_bytes", files) > _PART_BYTES or _sum("num_records", files) > MAX_PART_ROWS:
         return None
-    read = QueryBuilder().register("held", found).execute(f"SELECT * FROM held WHERE {where}").read_all()
-    return _frame(spark, pa.table(read).cast(pa.schema(found.schema().to_arrow())), _spark_schema(found))
+    return _frame(spark, _read(found, said), _spark_schema(found))
 
 
 def having(
@@ -88,21 +96,19 @@ def having(
     schema = pa.schema(found.schema().to_arrow())
     if pa.types.is_floating(schema.field(column).type):
         return None
-    files = snapshots.files(found, places)
-    if sum(files["size_bytes"].to_pylist()) > _READ_BYTES:
+    size = _sum("size_bytes", snapshots.files(found, places))
+    if size > _READ_BYTES:
         return None
-    rows = _matching(found, schema, column, values, places) if files.num_rows else schema.empty_table()
+    rows = _matching(found, schema, column, values, places) if size else schema.empty_table()
     return None if rows is None else _frame(spark, rows, _spark_schema(found))
 
 
 def _matching(
     found: DeltaTable, schema: pa.Schema, column: str, values: Collection[Any], places: Mapping[str, Collection[Any]]
 ) -> pa.Table | None:
-    pruned = [text for name, wanted in places.items() if (text := _one_of(ledger.quoted(name), wanted))]
-    where = f" WHERE {' AND '.join(pruned)}" if pruned else ""
     wanted = pa.array(values, schema.field(column).type)
     parts: list[pa.Table] = []
-    for batch in QueryBuilder().register("held", found).execute(f"SELECT * FROM held{where}"):
+    for batch in QueryBuilder().register("held", found).execute(_select(_pruned(places))):
         rows = pa.Table.from_batches([pa.record_batch(batch)]).cast(schema)
         parts.append(rows.filter(pc.is_in(rows[column], wanted)))
         if sum(part.num_rows for part in parts) > MAX_ROWS:
@@ -110,10 +116,9 @@ def _matching(
     return pa.concat_tables(parts) if parts else schema.empty_table()
 
 
-def _all_of(places: Mapping[str, Collection[Any]]) -> str | None:
-    """DataFusion SQL for exactly these partitions; None: cannot be said."""
-    said = [_one_of(ledger.quoted(name), wanted) for name, wanted in places.items()]
-    return " AND ".join(text for text in said if text) if said and all(said) else None
+def _pruned(places: Mapping[str, Collection[Any]], of: str = "") -> list[str]:
+    """DataFusion conditions that leave partitions out, one for each column of which it can be said. of: before the names, such as `old.`"""
+    return [text for name, wanted in places.items() if (text := _one_of(f"{of}{ledger.quoted(name)}", wanted))]
 
 
 def _one_of(column: str, values: Collection[Any]) -> str | None:
@@ -134,7 +139,7 @@ def _literal(value: str | int | date) -> str:
 
 def append(rows: pa.Table, table: Path, txn: Txn) -> None:
     """Append rows, in one commit; skipped when `txn` is already in the table. No partition value may be an empty string."""
-    if _has(table, txn):
+    if has(table, txn):
         return
     found = snapshots.existing(table)
     schema = pa.schema(found.schema().to_arrow())
@@ -144,7 +149,7 @@ def append(rows: pa.Table, table: Path, txn: Txn) -> None:
         mode="append",
         partition_by=found.metadata().partition_columns,
         writer_properties=compaction.writer(schema),
-        commit_properties=_named(txn),
+        commit_properties=named(txn),
     )
 
 
@@ -159,22 +164,21 @@ def merge(changes: pa.Table, table: Path, keys: Sequence[str], places: Mapping[s
     schema = pa.schema(found.schema().to_arrow())
     if any(pa.types.is_floating(schema.field(key).type) for key in keys):
         return False
-    if sum(snapshots.files(found, places)["size_bytes"].to_pylist()) > _READ_BYTES:
+    if _sum("size_bytes", snapshots.files(found, places)) > _READ_BYTES:
         return False
-    if _has(table, txn):
+    if has(table, txn):
         return True
     old, new = ({name: f"{side}.{ledger.quoted(name)}" for name in schema.names} for side in ("old", "new"))
-    pruned = [text for name, wanted in places.items() if (text := _one_of(old[name], wanted))]
     values = {ledger.quoted(name): value for name, value in new.items()}
     (
         DeltaTable(str(table))
         .merge(
             changes.cast(schema.append(pa.field("_put", pa.bool_()))),
-            " AND ".join([*(f"{old[key]} = {new[key]}" for key in keys), *pruned]),
+            " AND ".join([*(f"{old[key]} = {new[key]}" for key in keys), *_pruned(places, "old.")]),
             source_alias="new",
             target_alias="old",
             writer_properties=compaction.writer(schema),
-            commit_properties=_named(txn),
+            commit_properties=named(txn),
         )
         .when_matched_delete("NOT new._put")
         .when_matched_update(values)
@@ -269,8 +273,8 @@ def put(rows: pa.Table, table: Path, part: Part, txn: Txn) -> bool:
     found = snapshots.existing(table)
     if part.size(found) > _READ_BYTES:
         return False
-    if not _has(table, txn):
-        _write(_as(pa.schema(found.schema().to_arrow()), rows), table, part, _named(txn))
+    if not has(table, txn):
+        _write(_as(pa.schema(found.schema().to_arrow()), rows), table, part, named(txn))
     return True
 
 
@@ -312,12 +316,13 @@ def _write(rows: pa.Table, table: Path, part: Part | None = None, named: CommitP
     )
 
 
-def _has(table: Path, txn: Txn) -> bool:
-    # delta-rs records the id, and writes again.
+def has(table: Path, txn: Txn) -> bool:
+    """Whether a write was done already. To be asked first: delta-rs records the id, and writes again."""
     return ledger.transaction_version(table, txn.app) >= txn.version
 
 
-def _named(txn: Txn) -> CommitProperties:
+def named(txn: Txn) -> CommitProperties:
+    """For the commit of a write through delta-rs."""
     return CommitProperties(app_transactions=[Transaction(txn.app, txn.version)])
 
 
