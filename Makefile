@@ -133,7 +133,7 @@ clean:
 	@echo "set-up: Python packages (the first time about 500 MB)"
 	@$(PIP) --require-hashes -r requirements-build.txt
 	@$(PIP) --require-hashes -r requirements.txt
-	@$(PIP) --no-deps --editable .
+	@$(PIP) --no-deps --config-settings editable_mode=compat --editable .
 	@echo "set-up: Delta jars"
 	@$(VENV) -m streaming_jobs.jars
 	@echo "set-up: two small runs, so that Spark starts in half the time from now on (a minute, 200 MB)"

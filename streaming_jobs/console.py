@@ -18,17 +18,17 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console as RichConsole
-from rich.status import Status as Spinner
-
 from streaming_jobs import log
 from streaming_jobs.errors import Failure
-from streaming_jobs.grid import Rows, text
 from streaming_jobs.ledger import FileRow, RunRow, Status
 from streaming_jobs.log import Log
 from streaming_jobs.run import Healed, Note, Turn, Warned
 
 if TYPE_CHECKING:
+    # A run that draws nothing does not import rich.
+    from rich.status import Status as Spinner
+
+    from streaming_jobs.grid import Rows
     from streaming_jobs.increment import Outcome
 
 
@@ -77,6 +77,8 @@ class Console:
         values = [dict(zip(rows.columns, row, strict=True)) for row in rows.values]
         self.result({"exit_code": exit_code, "rows": values, "total": rows.total})
         if not self.json:
+            from streaming_jobs.grid import text
+
             written(text(rows))
 
     def plain(self, page: str) -> None:
@@ -135,10 +137,12 @@ class Console:
     @contextmanager
     def progress(self) -> Iterator[Spinner | None]:
         """A moving line on a terminal while a long run works; elsewhere nothing."""
-        screen = RichConsole(stderr=True)
-        if self.quiet or not screen.is_terminal:
+        if self.quiet or not sys.stderr.isatty():
             yield None
             return
+        from rich.console import Console as RichConsole
+
+        screen = RichConsole(stderr=True)
         with screen.status("starting Spark") as spinner:
             yield spinner
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from streaming_jobs import damage, locks, marks, pending, space
-from streaming_jobs.contract import Contract
+from streaming_jobs.contract import Contract, remember
 from streaming_jobs.errors import Failure, InputRefused, Stopped, as_failure
 from streaming_jobs.ledger import FileRow, Status
 from streaming_jobs.pending import Pending
@@ -65,6 +65,8 @@ def increment(
 
     noted = replace(run, notify=note)
     with locks.hold(run.settings, layers, [c.dataset for c in contracts]) as descriptors:
+        for contract in contracts:
+            remember(contract, run.settings.home)
         work, failures = _look(layers, contracts, run)
         if any(p.reasons for p in work):
             failures = _work(layers, contracts, work, failures, noted, descriptors, entered)

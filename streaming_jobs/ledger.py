@@ -249,17 +249,16 @@ def _after(known: Known, rows: Sequence[FileRow]) -> Known:
 _MARKS = ("last_id", "last_loaded_id")
 _KNOWN = """
 WITH mine AS (
-  SELECT *, status = 'reading' AS reads, status IN ('ingested', 'repeat') AS loads, reason IS NOT DISTINCT FROM {accepted} AS by_hand
-  FROM files WHERE dataset = {dataset}),
-marked AS (
-  SELECT *, max(ingest_id) OVER () AS last_id,
-    coalesce(max(CASE WHEN status = 'ingested' AND rows > 0 AND reason IS DISTINCT FROM {archived} THEN ingest_id END) OVER (), -1)
-      AS last_loaded_id,
-    count(CASE WHEN NOT reads THEN 1 END) OVER (PARTITION BY ingest_id) AS decisions,
-    row_number() OVER (PARTITION BY path, reads ORDER BY ingest_id DESC, by_hand DESC) AS n,
-    row_number() OVER (PARTITION BY path, reads, loads ORDER BY ingest_id DESC, by_hand DESC) AS n_loads FROM mine)
-SELECT * FROM marked
-WHERE (NOT reads AND (n = 1 OR (loads AND n_loads = 1))) OR (reads AND ingest_id = last_id AND decisions = 0)
+  SELECT *, status = 'reading' AS reads, reason IS NOT DISTINCT FROM {accepted} AS by_hand FROM files WHERE dataset = {dataset}),
+marks AS (
+  SELECT max(ingest_id) AS last_id, coalesce(max(CASE WHEN NOT reads THEN ingest_id END), -1) AS decided_id,
+    coalesce(max(CASE WHEN status = 'ingested' AND rows > 0 AND reason IS DISTINCT FROM {archived} THEN ingest_id END), -1)
+      AS last_loaded_id FROM mine),
+placed AS (
+  SELECT *, row_number() OVER (PARTITION BY path, reads, status IN ('ingested', 'repeat') ORDER BY ingest_id DESC, by_hand DESC) AS n
+  FROM mine)
+SELECT * FROM placed CROSS JOIN marks
+WHERE CASE WHEN reads THEN ingest_id = last_id AND last_id > decided_id ELSE n = 1 END
 ORDER BY path, ingest_id DESC, by_hand DESC
 """
 

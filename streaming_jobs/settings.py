@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streaming_jobs import jars as jar_files
 from streaming_jobs import machine, yamltext
@@ -23,10 +22,10 @@ PREFIX = "STREAMING_JOBS_"
 _WRITTEN = {"driver_memory": "a number and m or g, such as 2g", "umask": 'three octal digits in quotes, such as "077"'}
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """One installation. Paths below `home` are the interface of the project (docs/layout.md)."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     home: Path = Path()  # folder; always absolute after `load`
     jars: Path = Field(default_factory=jar_files.default_folder)  # folder with the four Delta jars
@@ -64,18 +63,6 @@ class Settings(BaseSettings):
         """A path as people are told it: relative to the home where it is in it."""
         return str(file.relative_to(self.home)) if file.is_relative_to(self.home) else str(file)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # `load` hands in the file's values as init arguments; the environment comes before them.
-        return env_settings, init_settings
-
 
 def load(home: Path | None = None) -> Settings:
     """Read the settings of `home` (default: STREAMING_JOBS_HOME, else the current directory).
@@ -88,10 +75,11 @@ def load(home: Path | None = None) -> Settings:
     file = root / "conf" / "settings.yaml"
     _refuse_unknown_environment()
     values = _read(file)
+    said = {name: os.environ[_variable(name)] for name in Settings.model_fields if _variable(name) in os.environ}
     if "home" in values:
         raise SettingsError(f"{file}: home: a home cannot name another one; remove the line, or use --home.")
     try:
-        settings = Settings(**values)
+        settings = Settings(**(values | said))
     except ValidationError as error:
         raise SettingsError(*(_finding(file, e) for e in error.errors())) from None
     files = {name: root / path for name in ("metrics_file", "openlineage_file") if (path := getattr(settings, name))}
@@ -112,8 +100,13 @@ def _read(file: Path) -> dict[str, Any]:
     return values
 
 
+def _variable(name: str) -> str:
+    """Of the environment, for a setting."""
+    return f"{PREFIX}{name.upper()}"
+
+
 def _refuse_unknown_environment() -> None:
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known = {_variable(name) for name in Settings.model_fields}
     passed_by = {f"{PREFIX}SPARK_SUBMIT_OPTS", f"{PREFIX}FAILPOINTS"}
     for name in os.environ:
         if name.startswith(PREFIX) and name not in known | passed_by:
@@ -124,7 +117,7 @@ def _refuse_unknown_environment() -> None:
 def _finding(file: Path, error: ErrorDetails) -> str:
     """What is wrong with one setting, where it was set, and what to write."""
     name = ".".join(str(part) for part in error["loc"])
-    where = f"environment: {PREFIX}{name.upper()}" if f"{PREFIX}{name.upper()}" in os.environ else f"{file}: {name}"
+    where = f"environment: {_variable(name)}" if _variable(name) in os.environ else f"{file}: {name}"
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, Settings.model_fields, 1, 0.5)
         return f"{where}: no such setting; {f'did you mean {near[0]}' if near else 'docs/layout.md lists them'}."

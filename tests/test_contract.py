@@ -2,15 +2,17 @@
 
 import copy
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from streaming_jobs.contract import Landing, RawColumn, Redelivery, RowRule, load, load_all
+from streaming_jobs.contract import Landing, RawColumn, Redelivery, RowRule, examine, load, load_all, memo, remember
 from streaming_jobs.errors import ContractError, UsageError
 from streaming_jobs.operations.lint import lint
 
@@ -154,10 +156,19 @@ def findings(tmp_path):
 
 @pytest.fixture
 def loaded(tmp_path):
+    """The contract of a document, which a second look gives again without judging it."""
+
     def of(edit=unchanged):
         draft = Draft(copy.deepcopy(PARSED))
         edit(draft)
-        return load(write(tmp_path / "conf", draft))
+        judged = load(write(tmp_path / "conf", draft))
+        (tmp_path / "checkpoints").mkdir(exist_ok=True)
+        remember(judged, tmp_path)
+        held = memo.find(judged.file)
+        # Not only equal, which 1 and 1.0 and True are too.
+        assert held == judged
+        assert repr(replace(held, closed=frozenset())) == repr(replace(judged, closed=frozenset()))
+        return judged
 
     return of
 
@@ -768,3 +779,73 @@ def test_the_examples_load_and_nothing_in_them_is_without_effect():
 def test_reading_contracts_needs_neither_spark_nor_a_jvm():
     code = "import sys, streaming_jobs.contract, streaming_jobs.operations.lint; sys.exit('pyspark' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.fixture
+def kept(loaded):
+    """A contract that was judged and remembered."""
+    return loaded()
+
+
+def refuse_to_judge(file):
+    raise AssertionError(f"{file} was judged again")
+
+
+def test_a_contract_that_was_found_good_is_not_judged_again(kept, monkeypatch):
+    monkeypatch.setattr(examine, "examine", refuse_to_judge)
+    assert load_all(kept.file.parent) == (kept,)
+
+
+def test_one_byte_more_and_a_contract_is_judged_again(kept, monkeypatch):
+    monkeypatch.setattr(examine, "examine", refuse_to_judge)
+    kept.file.write_bytes(kept.file.read_bytes() + b"\n")
+    with pytest.raises(AssertionError, match="judged again"):
+        load(kept.file)
+
+
+def test_other_judges_judge_a_contract_again(kept, monkeypatch):
+    monkeypatch.setattr(examine, "examine", refuse_to_judge)
+    monkeypatch.setattr(memo, "_judges", lambda: "of the next release")
+    with pytest.raises(AssertionError, match="judged again"):
+        load(kept.file)
+
+
+def test_every_module_and_library_that_judges_is_among_the_judges():
+    sources = {file.name for file in memo._sources() if file.parent.name == "contract"}
+    assert sources == {file.name for file in Path(memo.__file__).parent.glob("*.py")}
+    assert {file.parent.name for file in memo._sources()} == {"contract", *memo._LIBRARIES}
+
+
+def test_a_home_that_was_moved_judges_its_contracts_again(kept, tmp_path, monkeypatch):
+    """What was found good names its file, and a landing path is read from there."""
+    moved = tmp_path / "elsewhere"
+    for name in ("conf", "checkpoints"):
+        shutil.copytree(tmp_path / name, moved / name)
+    there = moved / "conf" / kept.file.name
+    assert load(there) == replace(kept, file=there)
+    monkeypatch.setattr(examine, "examine", refuse_to_judge)
+    with pytest.raises(AssertionError, match="judged again"):
+        load(there)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"sha256": 1}'])
+def test_a_memo_that_cannot_be_read_is_as_none(kept, tmp_path, damage):
+    (tmp_path / "checkpoints" / "contracts" / f"{kept.dataset}.json").write_bytes(damage)
+    assert memo.find(kept.file) is None
+    assert load(kept.file) == kept
+    remember(kept, tmp_path)
+    assert memo.find(kept.file) == kept
+
+
+def test_a_bound_that_json_has_no_number_for_is_judged_each_time(tmp_path, loaded):
+    endless = replace(loaded(), silver=replace(loaded().silver, columns=(replace(loaded().silver.columns[0], maximum=float("inf")),)))
+    before = memo.find(endless.file)
+    remember(endless, tmp_path)
+    assert memo.find(endless.file) == before != endless
+
+
+def test_where_nothing_can_be_written_a_contract_is_judged_each_time(kept, tmp_path):
+    shutil.rmtree(tmp_path / "checkpoints")
+    remember(kept, tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
+    assert load(kept.file) == kept

@@ -4,6 +4,7 @@
 """
 
 from streaming_jobs.contract.load import SETTINGS, examine_all, load, load_all
+from streaming_jobs.contract.memo import keep as remember
 from streaming_jobs.contract.model import (
     ORDERING,
     PROVENANCE,
@@ -46,4 +47,5 @@ __all__ = [
     "examine_all",
     "load",
     "load_all",
+    "remember",
 ]

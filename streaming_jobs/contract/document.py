@@ -43,18 +43,24 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read(file: Path, place: Place) -> dict[str, Any] | None:
-    """The document of one file; None, with a finding, when there is none that can be judged."""
+def content(file: Path, place: Place) -> bytes | None:
+    """The bytes of a file; None, with a finding, when it cannot be read."""
     try:
-        content = file.read_bytes().decode("utf-8-sig")
+        return file.read_bytes()
     except OSError as error:
         place.wrong(f"cannot be read: {error.strerror}")
         return None
+
+
+def read(content: bytes, place: Place) -> dict[str, Any] | None:
+    """The document of one file; None, with a finding, when there is none that can be judged."""
+    try:
+        written = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         place.wrong(f"not UTF-8 from byte {error.start} on; save it as UTF-8")
         return None
     try:
-        loader = _Loader(content)
+        loader = _Loader(written)
         document = loader.get_single_data()
     except yaml.YAMLError as error:
         place.wrong(f"not readable as YAML: {yamltext.fault(error)}")

@@ -1,12 +1,12 @@
 """A dataset's contract as the rest of the package sees it: frozen, typed, already checked.
 
-Built by `contract.load`; nothing else creates these outside tests. Names follow the Open Data
+Built by `contract.examine`; nothing else creates these outside tests. Names follow the Open Data
 Contract Standard (ODCS) where it has a word for the thing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import time, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -171,6 +171,7 @@ class Contract:
     without_effect: tuple[str, ...] = ()  # ODCS keys that are legal and mean nothing here
     promises: tuple[Promise, ...] = ()  # what `status` measures; no run depends on them
     closed: frozenset[tuple[str, str]] = frozenset()  # Gold table and column whose values a report does not show
+    sha256: str = field(default="", compare=False)  # of the file's bytes as they were judged
 
     @property
     def bronze_table(self) -> str:
@@ -194,3 +195,17 @@ class Contract:
         """Few changes need few partitions of Silver: these say where the rows of a key are, and those of every group."""
         partitions = {p.lower() for p in self.silver.partitioned_by}
         return bool(self.silver.placing) and all({c.plain for c in self.unit(g)} <= partitions for g in self.gold if g.source is None)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """One file and all that is to say about it. contract: None when there are findings."""
+
+    file: Path
+    contract: Contract | None
+    findings: tuple[str, ...] = ()
+    without_effect: tuple[str, ...] = ()
+
+    @property
+    def dataset(self) -> str:
+        return self.file.stem

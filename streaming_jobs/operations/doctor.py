@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from streaming_jobs import agreement, checkpoints, damage, jars, landing, ledger, locks, meaning, snapshots
-from streaming_jobs.contract import Contract
-from streaming_jobs.contract.load import Examined, examine_all
+from streaming_jobs.contract import Contract, examine_all
+from streaming_jobs.contract.model import Examined
 from streaming_jobs.errors import DamagedState, Failure, Locked, SetupError, UsageError
 from streaming_jobs.settings import Settings
 
