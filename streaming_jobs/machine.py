@@ -22,3 +22,13 @@ def memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
 def heap(total: int) -> str:
     """The JVM's heap on a machine with so many bytes: a quarter, at least 1 GiB and at most 8; as Java takes it."""
     return f"{min(max(total >> 22, 1024), 8192)}m"
+
+
+def young(heap: str, most: int) -> str:
+    """A bound for what was just allocated: at most so many MiB, never more than the third of the heap that is Java's own.
+
+    Without one the parallel collector lets it grow as long as there is heap: garbage that takes twice the memory, and longer, because
+    each of its pages is new to the process (measured, docs/spark.md).
+    """
+    size = int(heap[:-1]) << (10 if heap.endswith("g") else 0)
+    return f"{min(most, size // 3)}m"

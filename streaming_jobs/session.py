@@ -24,7 +24,7 @@ from pyspark.java_gateway import launch_gateway
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
-from streaming_jobs import class_archive, jars, scratch
+from streaming_jobs import class_archive, jars, machine, scratch
 from streaming_jobs.errors import SetupError
 from streaming_jobs.scratch import Scratch
 from streaming_jobs.settings import Settings
@@ -37,10 +37,10 @@ _SMALL = {
 # Memory stays what the work needs: the parallel collector fills the heap before it looks at what is old, and by default a heap
 # grows as soon as 40 % of it are in use after a look.
 _LASTING = (
-    "-XX:+UseSerialGC -XX:MaxNewSize=256m -XX:MinHeapFreeRatio=20 -XX:MaxHeapFreeRatio=40 "
-    "-XX:+IgnoreUnrecognizedVMOptions -XX:TrimNativeHeapInterval=60000"
+    "-XX:+UseSerialGC -XX:MinHeapFreeRatio=20 -XX:MaxHeapFreeRatio=40 -XX:+IgnoreUnrecognizedVMOptions -XX:TrimNativeHeapInterval=60000"
 )
 _BATCH = "-XX:+UseParallelGC"
+_YOUNG = {True: 256, False: 384}  # MiB at the most of what was just allocated; by whether the session is lasting
 # A run of a minute is over before much of what the second compiler does has paid, and it does it on the cores of the work: later, and less
 # of it at a time.
 _MUCH_COMPILED = (
@@ -121,7 +121,12 @@ def opened(settings: Settings, lock_fds: Iterable[int] = (), *, small: bool = Fa
     archive = class_archive.of(settings.jars)
     written = "" if lasting else class_archive.write(archive)
     compiled = "-XX:TieredStopAtLevel=1" if small else "" if lasting else _MUCH_COMPILED
-    options = (written, _LASTING if lasting else _BATCH, compiled)
+    options = (
+        written,
+        _LASTING if lasting else _BATCH,
+        f"-XX:MaxNewSize={machine.young(settings.driver_memory, _YOUNG[lasting])}",
+        compiled,
+    )
     try:
         yield start(settings, lock_fds, _SMALL if small else None, " ".join(options))
     finally:

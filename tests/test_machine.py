@@ -28,3 +28,8 @@ def test_without_a_limit_it_is_the_memory_of_the_machine(tmp_path: Path) -> None
     (tmp_path / "memory.max").write_text("max\n")
     total = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal:"))
     assert machine.memory(tmp_path) == int(total.split()[1]) << 10 == machine.memory(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(("heap", "expected"), [("6g", "384m"), ("2g", "384m"), ("1g", "341m"), ("1024m", "341m"), ("512m", "170m")])
+def test_the_young_generation_is_bounded_and_leaves_a_small_heap_to_what_is_old(heap: str, expected: str) -> None:
+    assert machine.young(heap, 384) == expected
