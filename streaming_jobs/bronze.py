@@ -230,8 +230,7 @@ def _discovered(ingest: _Ingest, checkpoint: Path) -> streams.BatchFunction:
         paths = [row.path for row in batch.collect()] if logged is None else logged
         # Distinct by set: a name with glob characters may list other files again.
         names = {_relative(path, ingest.folder) for path in paths}
-        entries = tuple(e for e in landing.list_folder(ingest.folder) if e.path in names)
-        found = ingest.compare(entries)
+        found = ingest.compare(landing.named(ingest.folder, names))
         clock.lap("list")
         _ingest(batch.sparkSession, ingest, found.candidates, clock)
         ingest.batch_id = None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -67,6 +68,27 @@ def list_folder(folder: Path) -> tuple[Entry, ...]:
     """
     require_folder(folder)
     return tuple(sorted(_walk(folder, ""), key=lambda e: e.path))
+
+
+def named(folder: Path, paths: Iterable[str]) -> tuple[Entry, ...]:
+    """What `list_folder` would have of these paths, without a look at any other."""
+    inside = {"": True}
+
+    def is_inside(parent: str) -> bool:
+        if parent not in inside:
+            above, _, _ = parent.rpartition("/")
+            inside[parent] = is_inside(above) and stat.S_ISDIR(os.lstat(folder / parent).st_mode)
+        return inside[parent]
+
+    found = []
+    for path in sorted(paths):
+        parent, _, name = path.rpartition("/")
+        # What cannot be looked at is not there; a whole listing, which comes after, says why.
+        with suppress(OSError):
+            if is_inside(parent):
+                info = os.lstat(folder / path)
+                found.append(Entry(path, info.st_size, modified_at(info), _problem(info.st_mode, name, name)))
+    return tuple(found)
 
 
 def require_folder(folder: Path) -> None:

@@ -8,13 +8,16 @@ line has the cells of the header. All other files go through `reading`, which gi
 
 from __future__ import annotations
 
+import codecs
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,8 +33,6 @@ from streaming_jobs.tables import Txn
 _ROW_GROUP_BYTES = 32 << 20  # of rows in memory
 _BLOCK_BYTES = 4 << 20
 _PRUNED = ("_file", "_ingest_id")  # what readers of Bronze pass over files by
-
-_Reader = Callable[[Facts], Iterator[pa.RecordBatch]]
 
 
 class _OtherwiseRead(Exception):
@@ -56,15 +57,10 @@ def may_be(found: Facts) -> bool:
 def write(folder: Path, table: Path, contract: Contract, files: Sequence[Facts], ingest_id: int, threads: int) -> Written:
     """Write the records of these files to data files of Bronze, several at a time, and commit nothing."""
     schema = pa.schema(snapshots.existing(table).schema().to_arrow())
-    ingested_at = ledger.now()
+    source = _Source(folder, contract, schema, ingest_id, ledger.now())
 
     def one(group: Sequence[Facts]) -> Written:
-        def rows(found: Facts) -> Iterator[pa.RecordBatch]:
-            return _rows(folder, found, contract, schema, ingest_id, ingested_at)
-
-        if group[0].size > reading.BYTES_PER_OUTPUT_FILE:
-            return _of_large(group[0], rows, table, schema, ingest_id)
-        return _of_small(group, rows, table, schema, ingest_id)
+        return (_of_large if group[0].size > reading.BYTES_PER_OUTPUT_FILE else _of_small)(group, source, table)
 
     with ThreadPoolExecutor(max_workers=threads) as pool:
         parts = list(pool.map(one, _groups(files)))
@@ -102,41 +98,76 @@ def _groups(files: Sequence[Facts]) -> Iterator[Sequence[Facts]]:
         yield group
 
 
-def _rows(
-    folder: Path, found: Facts, contract: Contract, schema: pa.Schema, ingest_id: int, ingested_at: datetime
-) -> Iterator[pa.RecordBatch]:
-    """The records of one file as rows of Bronze. Raises _OtherwiseRead."""
-    at, before = dict(found.mapping.columns), 0
-    for cells in _cells(folder / found.path, found, contract):
-        count = cells.num_rows
+@dataclass(frozen=True)
+class _Source:
+    """The records of files of one landing folder as rows of Bronze."""
+
+    folder: Path
+    contract: Contract
+    schema: pa.Schema
+    ingest_id: int
+    ingested_at: datetime
+
+    def of(self, found: Facts) -> Iterator[pa.RecordBatch]:
+        """Of one file, of any size. Raises _OtherwiseRead."""
+        before = 0
+        for cells in _cells(self.folder / found.path, found, self.contract):
+            yield self._rows(cells, [(found, before, cells.num_rows)])
+            before += cells.num_rows
+
+    def of_all(self, files: Sequence[Facts]) -> tuple[pa.RecordBatch, Sequence[Facts]]:
+        """Of small files of one header, read as one, because to begin takes as long as a thousand rows; and the files that were left out.
+
+        Raises _OtherwiseRead where one of them has a line of another width, and where there is nothing to read together.
+        """
+        try:
+            read = [(found, _body(self.folder / found.path, self.contract)) for found in files]
+        except OSError as error:
+            raise _OtherwiseRead from error
+        counts = [(found, 0, body.count(b"\n")) for found, body in read if body]
+        if len(counts) < 2:
+            raise _OtherwiseRead
+        content = b"".join(body for _, body in read if body)
+        try:
+            cells = pa_csv.read_csv(pa.BufferReader(content), **_how(files[0], block=len(content), skip=0)).combine_chunks().to_batches()
+        except pa.ArrowInvalid as error:
+            raise _OtherwiseRead from error
+        if [batch.num_rows for batch in cells] != [sum(count for _, _, count in counts)]:
+            raise _OtherwiseRead  # it was another file when it was probed
+        return self._rows(cells[0], counts), [found for found, body in read if not body]
+
+    def _rows(self, cells: pa.RecordBatch, parts: Sequence[tuple[Facts, int, int]]) -> pa.RecordBatch:
+        """parts: of which files the cells are, of one header: file, records of it before these, records."""
+        first, _, _ = parts[0]
+        at, count = dict(first.mapping.columns), cells.num_rows
         told = {
-            "_extra": _extra(cells, found),
-            "_file": pa.repeat(pa.scalar(found.path), count),
-            "_file_modified_at": pa.repeat(pa.scalar(probe.milliseconds(found.modified_at) * 1000), count),  # as exactly as Spark knows it
-            "_row": pa.arange(before + 1, before + count + 1),
-            "_ingest_id": pa.repeat(pa.scalar(ingest_id), count),
-            "_ingested_at": pa.repeat(pa.scalar(ingested_at), count),
+            "_extra": _extra(cells, first),
+            "_file": pa.concat_arrays([pa.repeat(pa.scalar(f.path), n) for f, _, n in parts]),
+            # As exactly as Spark knows it.
+            "_file_modified_at": pa.concat_arrays([pa.repeat(pa.scalar(probe.milliseconds(f.modified_at) * 1000), n) for f, _, n in parts]),
+            "_row": pa.concat_arrays([pa.arange(before + 1, before + n + 1) for _, before, n in parts]),
+            "_ingest_id": pa.repeat(pa.scalar(self.ingest_id), count),
+            "_ingested_at": pa.repeat(pa.scalar(self.ingested_at), count),
         }
-        before += count
         columns = [
             cells.column(at[f.name]) if f.name in at else told[f.name].cast(f.type) if f.name in told else pa.nulls(count, f.type)
-            for f in schema
+            for f in self.schema
         ]
-        yield pa.record_batch(columns, schema=schema)
+        return pa.record_batch(columns, schema=self.schema)
+
+
+def _body(file: Path, contract: Contract) -> bytes:
+    """The lines behind the header, each with its end; nothing where there are none, or a blank one, which is no record."""
+    content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+    body = content.partition(b"\n")[2] if contract.landing.header else content
+    if b"\n\n" in content or b"\n\r\n" in content:
+        return b""
+    return body if body.endswith(b"\n") or not body else body + b"\n"
 
 
 def _cells(file: Path, found: Facts, contract: Contract) -> Iterator[pa.RecordBatch]:
     """All cells as text, an empty one as NULL. Raises _OtherwiseRead."""
-    names = [f"_c{n}" for n in range(len(found.header))]
-    how = {
-        "read_options": pa_csv.ReadOptions(
-            use_threads=False, block_size=_BLOCK_BYTES, column_names=names, skip_rows=int(contract.landing.header)
-        ),
-        "parse_options": pa_csv.ParseOptions(delimiter=found.delimiter, quote_char=False, double_quote=False, escape_char=False),
-        "convert_options": pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
-        ),
-    }
+    how = _how(found, block=_BLOCK_BYTES, skip=int(contract.landing.header))
     try:
         if found.size <= _BLOCK_BYTES:  # a stream takes longer to be opened than such a file to be read
             yield from pa_csv.read_csv(file, **how).to_batches()
@@ -145,6 +176,18 @@ def _cells(file: Path, found: Facts, contract: Contract) -> Iterator[pa.RecordBa
             yield from stream
     except (pa.ArrowInvalid, OSError) as error:
         raise _OtherwiseRead from error
+
+
+def _how(found: Facts, *, block: int, skip: int) -> dict[str, Any]:
+    """What the reader of Arrow is told. block: bytes. skip: lines."""
+    names = [f"_c{n}" for n in range(len(found.header))]
+    return {
+        "read_options": pa_csv.ReadOptions(use_threads=False, block_size=block, column_names=names, skip_rows=skip),
+        "parse_options": pa_csv.ParseOptions(delimiter=found.delimiter, quote_char=False, double_quote=False, escape_char=False),
+        "convert_options": pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
+        ),
+    }
 
 
 def _extra(cells: pa.RecordBatch, found: Facts) -> pa.Array:
@@ -161,26 +204,48 @@ def _extra(cells: pa.RecordBatch, found: Facts) -> pa.Array:
     return pa.MapArray.from_arrays(pa.arange(0, rows * len(extra) + 1, len(extra)).cast(pa.int32()), names, values)
 
 
-def _of_small(group: Sequence[Facts], rows: _Reader, table: Path, schema: pa.Schema, ingest_id: int) -> Written:
+def _of_small(group: Sequence[Facts], source: _Source, table: Path) -> Written:
     """One data file of several; the rows of each wait for its end, so that none of a ragged one is written."""
     ragged: list[Facts] = []
-    with _Data(table, schema, ingest_id) as data:
-        for found in group:
+    with _Data(table, source) as data:
+        for alike in _alike(group):
+            alone = alike
             try:
-                data.put(list(rows(found)))
+                rows, alone = source.of_all(alike)
+                data.put([rows])
             except _OtherwiseRead:
-                ragged.append(found)
+                pass  # each by itself tells which of them it is
+            for found in alone:
+                try:
+                    data.put(list(source.of(found)))
+                except _OtherwiseRead:
+                    ragged.append(found)
         read = tuple(f for f in group if f not in ragged)
         return Written(read, tuple(ragged), data.finish())
 
 
-def _of_large(found: Facts, rows: _Reader, table: Path, schema: pa.Schema, ingest_id: int) -> Written:
+def _alike(group: Sequence[Facts]) -> Iterator[Sequence[Facts]]:
+    """Files that follow each other and have one header, up to a block of them at a time."""
+    for _, alike in groupby(group, lambda found: (found.header, found.delimiter, found.mapping)):
+        together: list[Facts] = []
+        size = 0
+        for found in alike:
+            if together and size + found.size > _BLOCK_BYTES:
+                yield together
+                together, size = [], 0
+            together.append(found)
+            size += found.size
+        yield together
+
+
+def _of_large(group: Sequence[Facts], source: _Source, table: Path) -> Written:
     """Several data files of one."""
+    (found,) = group
     done: list[AddAction] = []
-    left = rows(found)
+    left = source.of(found)
     try:
         while (first := next(left, None)) is not None:
-            with _Data(table, schema, ingest_id) as data:
+            with _Data(table, source) as data:
                 data.put([first])
                 while data.bytes < reading.BYTES_PER_OUTPUT_FILE and (more := next(left, None)) is not None:
                     data.put([more])
@@ -194,9 +259,9 @@ def _of_large(found: Facts, rows: _Reader, table: Path, schema: pa.Schema, inges
 class _Data:
     """A data file that is being written, one row group after the other. Left without `finish`, it is gone."""
 
-    def __init__(self, table: Path, schema: pa.Schema, ingest_id: int) -> None:
+    def __init__(self, table: Path, source: _Source) -> None:
         self.bytes = 0  # of the rows, in memory
-        self._schema, self._ingest_id, self._path = schema, ingest_id, table / f"part-{uuid.uuid4()}.zstd.parquet"
+        self._schema, self._ingest_id, self._path = source.schema, source.ingest_id, table / f"part-{uuid.uuid4()}.zstd.parquet"
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0  # asking all that wait again at every file took nine tenths of the time of 500 small ones
@@ -217,7 +282,8 @@ class _Data:
         self._waiting_bytes += size
         self.bytes += size
         self._rows += sum(batch.num_rows for batch in rows)
-        self._files.update(batch.column("_file")[0].as_py() for batch in rows if batch.num_rows)
+        for batch in rows:
+            self._files.update(pc.unique(batch.column("_file")).to_pylist())
         if self._waiting_bytes >= _ROW_GROUP_BYTES:
             self._write()
 

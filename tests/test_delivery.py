@@ -588,3 +588,20 @@ def test_d17_white_space_in_a_key_is_kept_unless_the_contract_trims_and_unicode_
     kept = [("a",), (" a ",), ("\u00e9",), ("e\u0301",)]
     assert_rows(home.table("silver/orders").select("id"), kept, "id string")
     assert_rows(other_home.table("silver/orders").select("id"), [kept[0], *kept[2:]], "id string")
+
+
+def test_files_looked_at_by_name_are_told_as_a_listing_of_the_whole_folder_tells_them(tmp_path: Path) -> None:
+    folder = tmp_path / "raw"
+    (folder / "2026/01").mkdir(parents=True)
+    for name in ("a.csv", "2026/01/b.csv", ".hidden.csv", "a:b.csv", "not asked for.csv"):
+        (folder / name).write_text("id\n1\n")
+    (folder / "folder.csv").mkdir()
+    (folder / "link.csv").symlink_to(folder / "a.csv")
+    (folder / "linked").symlink_to(folder / "2026")
+    os.mkfifo(folder / "pipe.csv")
+    (folder / os.fsdecode(b"caf\xe9.csv")).write_text("id\n1\n")
+    listed = {e.path: e for e in landing.list_folder(folder)}
+    asked = [name for name in listed if name != "not asked for.csv" and "\\x" not in name]
+    beside = ["gone.csv", "a.csv/b.csv", "linked/01/b.csv", "gone/c.csv", r"caf\xe9.csv", f"{'x' * 300}.csv"]
+    assert len(asked) == 10
+    assert landing.named(folder, {*asked, *beside}) == tuple(e for e in listed.values() if e.path in asked)

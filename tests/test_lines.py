@@ -19,10 +19,10 @@ HEADERS = (["id", "state", "at", "amount"], ["amount", "note", "id", "status", "
 
 
 @st.composite
-def csv_files(draw) -> bytes:
+def csv_files(draw, delimiters: str = ",,,;\t|", headers=HEADERS) -> bytes:
     """A file without a quote: any cells, sometimes a line of another width, a blank one, a byte-order mark, no line end at the end."""
-    delimiter, end = draw(st.sampled_from(",,,;\t|")), draw(st.sampled_from(["\n", "\n", "\r\n"]))
-    header = draw(st.sampled_from(HEADERS))
+    delimiter, end = draw(st.sampled_from(delimiters)), draw(st.sampled_from(["\n", "\n", "\r\n"]))
+    header = draw(st.sampled_from(headers))
     cell = TEXT.map(lambda text: text.replace(delimiter, "_"))
     row = st.lists(cell, min_size=len(header), max_size=len(header))
     other = st.lists(cell, max_size=6)
@@ -46,10 +46,15 @@ def probed(home: Home, contract, files: dict[str, bytes]):
     return [f for f in found if isinstance(f, probe.Facts)]
 
 
+ALIKE = [b"id,state,at,amount\n" + rows for rows in (b"1,a,,\n2,b,,", b"", b"3,c,,\r\n", b"\n4,d,,\n\n", b"5\n", b"6,f,,\n", b"7,g,,\n\n")]
+
+
 @example(contents=[b"id,state,at,amount"])
-@given(contents=st.lists(csv_files(), min_size=15, max_size=30))
+@example(contents=ALIKE)
+@example(contents=[file for file in ALIKE if b"\n5\n" not in file])
+@given(contents=st.lists(csv_files(), min_size=15, max_size=30) | st.lists(csv_files(",", HEADERS[1:2]), min_size=5, max_size=30))
 @settings(
-    max_examples=8,
+    max_examples=10,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -121,3 +126,21 @@ def test_a_file_is_of_lines_when_nothing_is_quoted_and_all_lines_end_alike(start
     blank_first = re.match(rb"(?:\xef\xbb\xbf)?[\r\n]", content) is not None
     quoted = b'"' in content
     assert seen.uniform is (not quoted and not blank_first and (ends <= {b"\n"} or ends <= {b"\r\n"}))
+
+
+def test_small_files_of_one_header_are_read_as_one_and_a_ragged_one_sends_each_back_to_itself(home: Home, table, monkeypatch) -> None:
+    contract, path = table
+    calls, real = [], lines._cells
+
+    def by_itself(file, *how):
+        calls.append(file.name)
+        return real(file, *how)
+
+    monkeypatch.setattr(lines, "_cells", by_itself)
+    content = b"id,state,at,amount\n1,open,2026-01-05,1.00\n"
+    known = probed(home, contract, {f"{n}.csv": content for n in range(5)} | {"blank.csv": content + b"\n"})
+    lines.discard(path, lines.write(home.raw, path, contract, known, 7, 1).data)
+    assert calls == ["blank.csv"]
+    known = probed(home, contract, {"3.csv": content + b"2,open\n"})
+    lines.discard(path, lines.write(home.raw, path, contract, [*known, *probed(home, contract, {"4.csv": content})], 8, 1).data)
+    assert calls == ["blank.csv", "3.csv", "4.csv"]
