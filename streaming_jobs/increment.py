@@ -65,11 +65,12 @@ def increment(
 
     noted = replace(run, notify=note)
     with locks.hold(run.settings, layers, [c.dataset for c in contracts]) as descriptors:
-        for contract in contracts:
-            remember(contract, run.settings.home)
         work, failures = _look(layers, contracts, run)
         if any(p.reasons for p in work):
             failures = _work(layers, contracts, work, failures, noted, descriptors, entered)
+        if not failures:  # a run that fails may say that nothing was written
+            for contract in contracts:
+                remember(contract, run.settings.home)
     return Outcome(run.run_id, tuple(notes), tuple(failures))
 
 

@@ -304,6 +304,14 @@ def test_a_spark_peer_that_is_slower_everywhere_is_a_promise_kept_and_one_that_t
     assert {bar.text: bar.met for bar in bars(tie)}["faster than naive in everything that it finished"] is False
 
 
+@pytest.mark.parametrize(("seconds", "p99", "met"), [(2.9, 7.9, True), (3.1, 7.9, False), (2.9, 8.1, False)])
+def test_what_is_left_running_keeps_its_promise_in_the_median_and_at_the_end(seconds, p99, met):
+    turns = (Taken(seconds - 0.5), Taken(seconds), Taken(seconds + 2))
+    result = Result("latency", "", "", {}, {}, [Record("streaming_jobs", "", "a file", turns)], {"streaming_jobs: p99 s": p99})
+    (bar,) = [bar for bar in bars({"latency": result}) if bar.text.startswith("left running")]
+    assert (bar.figure, bar.met) == (f"{seconds:.2f} s, {p99:.2f} s", met)
+
+
 def test_results_come_back_from_their_files_as_they_were(tmp_path):
     for result in made_up().values():
         records.write(tmp_path, result)
