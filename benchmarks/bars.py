@@ -118,7 +118,7 @@ def _many(results: Mapping[str, Result]) -> Iterator[Bar]:
 
 def _big(results: Mapping[str, Result]) -> Iterator[Bar]:
     text = "a file of 2 GB in a heap of 4 GB, all three layers"
-    record = next((r for r in _records(results, "big") if r.contestant == OURS), None)
+    record = _ours(results, "big")
     if record is None or not record.turns:
         yield Bar(text, record.note if record else "-", False if record else None)
         return
@@ -130,8 +130,8 @@ def _big(results: Mapping[str, Result]) -> Iterator[Bar]:
 
 def _latency(results: Mapping[str, Result]) -> Iterator[Bar]:
     text = "left running: 3 s from a file to its rows in Gold in the median, 8 s at the 99th percentile"
-    record = next((r for r in _records(results, "latency") if r.contestant == OURS and r.turns), None)
-    if record is None:
+    record = _ours(results, "latency")
+    if record is None or not record.turns:
         yield Bar(text, "-", None)
         return
     middle, last = statistics.median(t.seconds for t in record.turns), results["latency"].figures[f"{OURS}: p99 s"]
@@ -144,6 +144,11 @@ def _held(text: str, found: Spread | None, holds: Callable[[Spread], bool]) -> B
 
 def _records(results: Mapping[str, Result], work: str) -> list[Record]:
     return list(results[work].records) if work in results else []
+
+
+def _ours(results: Mapping[str, Result], work: str) -> Record | None:
+    """The first one."""
+    return next((r for r in _records(results, work) if r.contestant == OURS), None)
 
 
 def _of(results: Mapping[str, Result], work: str, base: str, case: str, other: str) -> Spread | None:

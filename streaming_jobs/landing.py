@@ -86,8 +86,7 @@ def named(folder: Path, paths: Iterable[str]) -> tuple[Entry, ...]:
         # What cannot be looked at is not there; a whole listing, which comes after, says why.
         with suppress(OSError):
             if is_inside(parent):
-                info = os.lstat(folder / path)
-                found.append(Entry(path, info.st_size, modified_at(info), _problem(info.st_mode, name, name)))
+                found.append(_entry(path, os.lstat(folder / path), name, name))
     return tuple(found)
 
 
@@ -164,10 +163,14 @@ def _walk(folder: Path, prefix: str) -> Iterator[Entry]:
         for name in names:
             info = name.stat(follow_symlinks=False)
             shown = os.fsencode(name.name).decode("utf-8", "backslashreplace")
-            problem = _problem(info.st_mode, name.name, shown)
-            yield Entry(prefix + shown, info.st_size, modified_at(info), problem)
-            if problem == _FOLDER:
+            entry = _entry(prefix + shown, info, name.name, shown)
+            yield entry
+            if entry.problem == _FOLDER:
                 yield from _walk(folder / name.name, f"{prefix}{shown}/")
+
+
+def _entry(path: str, info: os.stat_result, name: str, shown: str) -> Entry:
+    return Entry(path, info.st_size, modified_at(info), _problem(info.st_mode, name, shown))
 
 
 def _problem(mode: int, name: str, shown: str) -> str | None:

@@ -115,26 +115,22 @@ class _Source:
             yield self._rows(cells, [(found, before, cells.num_rows)])
             before += cells.num_rows
 
-    def of_all(self, files: Sequence[Facts]) -> tuple[pa.RecordBatch, Sequence[Facts]]:
-        """Of small files of one header, read as one, because to begin takes as long as a thousand rows; and the files that were left out.
+    def of_all(self, files: Sequence[Facts]) -> tuple[Sequence[pa.RecordBatch], Sequence[Facts]]:
+        """Of small files of one header, read as one, because to begin takes as long as a thousand rows; and the files that are left.
 
-        Raises _OtherwiseRead where one of them has a line of another width, and where there is nothing to read together.
+        All are, where one of them has a line of another width or is gone: each by itself tells which.
         """
         try:
-            read = [(found, _body(self.folder / found.path, self.contract)) for found in files]
-        except OSError as error:
-            raise _OtherwiseRead from error
-        counts = [(found, 0, body.count(b"\n")) for found, body in read if body]
-        if len(counts) < 2:
-            raise _OtherwiseRead
-        content = b"".join(body for _, body in read if body)
-        try:
+            bodies = [(found, body) for found in files if (body := _body(self.folder / found.path, self.contract))]
+            content = b"".join(body for _, body in bodies)
             cells = pa_csv.read_csv(pa.BufferReader(content), **_how(files[0], block=len(content), skip=0)).combine_chunks().to_batches()
-        except pa.ArrowInvalid as error:
-            raise _OtherwiseRead from error
-        if [batch.num_rows for batch in cells] != [sum(count for _, _, count in counts)]:
-            raise _OtherwiseRead  # it was another file when it was probed
-        return self._rows(cells[0], counts), [found for found, body in read if not body]
+        except (pa.ArrowInvalid, OSError):
+            return (), files
+        parts = [(found, 0, body.count(b"\n")) for found, body in bodies]
+        if [batch.num_rows for batch in cells] != [sum(count for _, _, count in parts)]:
+            return (), files  # it was another file when it was probed
+        taken = {found.path for found, _ in bodies}
+        return [self._rows(cells[0], parts)], [found for found in files if found.path not in taken]
 
     def _rows(self, cells: pa.RecordBatch, parts: Sequence[tuple[Facts, int, int]]) -> pa.RecordBatch:
         """parts: of which files the cells are, of one header: file, records of it before these, records."""
@@ -209,13 +205,9 @@ def _of_small(group: Sequence[Facts], source: _Source, table: Path) -> Written:
     ragged: list[Facts] = []
     with _Data(table, source) as data:
         for alike in _alike(group):
-            alone = alike
-            try:
-                rows, alone = source.of_all(alike)
-                data.put([rows])
-            except _OtherwiseRead:
-                pass  # each by itself tells which of them it is
-            for found in alone:
+            rows, left = source.of_all(alike) if len(alike) > 1 else ((), alike)
+            data.put(rows)
+            for found in left:
                 try:
                     data.put(list(source.of(found)))
                 except _OtherwiseRead:

@@ -40,7 +40,6 @@ _LASTING = (
     "-XX:+UseSerialGC -XX:MinHeapFreeRatio=20 -XX:MaxHeapFreeRatio=40 -XX:+IgnoreUnrecognizedVMOptions -XX:TrimNativeHeapInterval=60000"
 )
 _BATCH = "-XX:+UseParallelGC"
-_YOUNG = {True: 256, False: 384}  # MiB at the most of what was just allocated; by whether the session is lasting
 # A run of a minute is over before much of what the second compiler does has paid, and it does it on the cores of the work: later, and less
 # of it at a time.
 _MUCH_COMPILED = (
@@ -121,12 +120,8 @@ def opened(settings: Settings, lock_fds: Iterable[int] = (), *, small: bool = Fa
     archive = class_archive.of(settings.jars)
     written = "" if lasting else class_archive.write(archive)
     compiled = "-XX:TieredStopAtLevel=1" if small else "" if lasting else _MUCH_COMPILED
-    options = (
-        written,
-        _LASTING if lasting else _BATCH,
-        f"-XX:MaxNewSize={machine.young(settings.driver_memory, _YOUNG[lasting])}",
-        compiled,
-    )
+    young = machine.young(settings.driver_memory, 256 if lasting else 384)
+    options = (written, _LASTING if lasting else _BATCH, f"-XX:MaxNewSize={young}", compiled)
     try:
         yield start(settings, lock_fds, _SMALL if small else None, " ".join(options))
     finally:
