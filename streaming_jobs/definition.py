@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deltalake import DeltaTable
 
-from streaming_jobs import snapshots
+from streaming_jobs import checksums, snapshots
 from streaming_jobs.contract import Contract, Gold
 
 KEY = "streaming_jobs.definition"
@@ -34,3 +34,4 @@ def forget(table: Path) -> None:
     first = snapshots.existing(table).schema().fields[0]
     if first.metadata.get(KEY):
         DeltaTable(str(table)).alter.set_column_metadata(first.name, {KEY: ""})
+        checksums.write(table)

@@ -17,7 +17,7 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-from streaming_jobs import snapshots
+from streaming_jobs import checksums, snapshots
 from streaming_jobs.contract import Contract, Redelivery, SilverColumn
 from streaming_jobs.errors import UsageError
 
@@ -81,6 +81,7 @@ def keep(contract: Contract, table: Path) -> None:
     """Write the contract's meaning into the table. After the rows: a crash in between has them made once more."""
     if kept_in(table) != of(contract):
         DeltaTable(str(table)).alter.set_table_properties({PROPERTY: text(contract)}, raise_if_not_exists=False)
+        checksums.write(table)
 
 
 def text(contract: Contract) -> str:

@@ -24,7 +24,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from streaming_jobs import compaction, ledger, snapshots
+from streaming_jobs import checksums, compaction, ledger, snapshots
 from streaming_jobs.sqltext import quoted
 from streaming_jobs.tables import Txn
 
@@ -143,14 +143,7 @@ def append(rows: pa.Table, table: Path, txn: Txn) -> None:
         return
     found = snapshots.existing(table)
     schema = pa.schema(found.schema().to_arrow())
-    write_deltalake(
-        str(table),
-        _as(schema, rows),
-        mode="append",
-        partition_by=found.metadata().partition_columns,
-        writer_properties=compaction.writer(schema),
-        commit_properties=named(txn),
-    )
+    _write(_as(schema, rows), table, mode="append", partition_by=found.metadata().partition_columns, commit_properties=named(txn))
 
 
 def merge(changes: pa.Table, table: Path, keys: Sequence[str], places: Mapping[str, Collection[Any]], txn: Txn) -> bool:
@@ -185,6 +178,7 @@ def merge(changes: pa.Table, table: Path, keys: Sequence[str], places: Mapping[s
         .when_not_matched_insert(values, "new._put")
         .execute()
     )
+    checksums.write(table)
     return True
 
 
@@ -218,7 +212,7 @@ def replace(present: pa.Table, fresh: pa.Table, table: Path, grain: Sequence[str
     before, after = present.filter(inside), fresh.select(present.column_names).cast(present.schema)
     if Counter(_texts(before, before.column_names)) == Counter(_texts(after, after.column_names)):
         return 0
-    _write(pa.concat_tables([present.filter(pc.invert(inside)), after]), table)
+    _overwrite(pa.concat_tables([present.filter(pc.invert(inside)), after]), table)
     return len(set(_texts(before, grain)) - set(_texts(after, grain)))
 
 
@@ -229,7 +223,7 @@ def build(present: pa.Table, fresh: pa.Table, table: Path, grain: Sequence[str],
     """
     rows = fresh.select(present.column_names).cast(present.schema)
     marked = rows.schema.set(0, rows.schema.field(0).with_metadata(mark))
-    write_deltalake(str(table), rows.cast(marked), mode="overwrite", schema_mode="overwrite", writer_properties=compaction.writer(marked))
+    _write(rows.cast(marked), table, mode="overwrite", schema_mode="overwrite")
     return len(set(_texts(present, grain)) - set(_texts(rows, grain)))
 
 
@@ -274,7 +268,7 @@ def put(rows: pa.Table, table: Path, part: Part, txn: Txn) -> bool:
     if part.size(found) > _READ_BYTES:
         return False
     if not has(table, txn):
-        _write(_as(pa.schema(found.schema().to_arrow()), rows), table, part, named(txn))
+        _overwrite(_as(pa.schema(found.schema().to_arrow()), rows), table, part, named(txn))
     return True
 
 
@@ -300,20 +294,19 @@ def exchange(
     kept = present.filter(pa.array([text not in out for text in _texts(present, identity)], pa.bool_()))
     if part and kept.num_rows == present.num_rows:
         if put.num_rows:
-            write_deltalake(str(table), put, mode="append", writer_properties=compaction.writer(put.schema))
+            _write(put, table, mode="append")
     elif put.num_rows or kept.num_rows < present.num_rows:
-        _write(pa.concat_tables([kept, put]), table, part)
+        _overwrite(pa.concat_tables([kept, put]), table, part)
 
 
-def _write(rows: pa.Table, table: Path, part: Part | None = None, named: CommitProperties | None = None) -> None:
-    write_deltalake(
-        str(table),
-        rows,
-        mode="overwrite",
-        predicate=part.where if part else None,
-        writer_properties=compaction.writer(rows.schema),
-        commit_properties=named,
-    )
+def _overwrite(rows: pa.Table, table: Path, part: Part | None = None, named: CommitProperties | None = None) -> None:
+    _write(rows, table, mode="overwrite", predicate=part.where if part else None, commit_properties=named)
+
+
+def _write(rows: pa.Table, table: Path, **how: Any) -> None:
+    """how: as delta-rs takes it."""
+    write_deltalake(str(table), rows, writer_properties=compaction.writer(rows.schema), **how)
+    checksums.write(table)
 
 
 def has(table: Path, txn: Txn) -> bool:
