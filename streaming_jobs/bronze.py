@@ -426,7 +426,7 @@ def _read_now(rows: DataFrame, files: Sequence[Facts]) -> Iterator[DataFrame]:
         return
     held = small.local(rows)
     if held is not None:
-        yield held
+        yield held.frame
         return
     stored = rows.persist(StorageLevel.DISK_ONLY)
     try:

@@ -116,17 +116,16 @@ def is_ahead(checkpoint: Path, table: Path) -> int | None:
         return None
 
 
-def is_set_back(checkpoint: Path, apps: Sequence[str], holders: Sequence[Path]) -> int | None:
+def is_set_back(checkpoint: Path, writes: Mapping[Path, str]) -> int | None:
     """The batch that tables have and the checkpoint does not know, because an older copy of it was restored; None: there is none.
 
-    apps: the application ids of the layer under this query. Its next batch would carry a number that the tables have already, and
-    be skipped without a word.
+    writes: table -> the application id by which this query writes to it. Its next batch would carry a number that the tables have
+    already, and be skipped without a word.
     """
     newest = _newest(checkpoint / "offsets")
     if newest is None:
         return None
-    opened = [found for table in holders if (found := snapshots.newest(table))]
-    known = [found.transaction_version(app) for found in opened for app in apps]
+    known = [found.transaction_version(app) for table, app in writes.items() if (found := snapshots.newest(table))]
     highest = max((version for version in known if version is not None), default=-1)
     return highest if highest > newest else None
 

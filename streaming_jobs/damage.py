@@ -6,7 +6,7 @@ another part of the state says all of it, is none: a lost checkpoint, a lost Sil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -174,20 +174,26 @@ def _foreign(contract: Contract, settings: Settings, version: int) -> str | None
 
 
 def _of_silver(contract: Contract, settings: Settings) -> Iterator[Damage]:
-    def writes(query: str) -> list[str]:
-        return [apps.silver(contract.dataset, write, query) for write in ("quarantine", "merge")]
+    def writes(query: str) -> dict[str, str]:
+        return {
+            contract.silver_table: apps.silver(contract.dataset, "merge", query),
+            contract.quarantine_table: apps.silver(contract.dataset, "quarantine", query),
+        }
 
     yield from _of_stream("silver", contract, contract.bronze_table, writes, settings)
 
 
 def _of_gold(contract: Contract, settings: Settings) -> Iterator[Damage]:
-    def writes(query: str) -> list[str]:
-        return [apps.gold(g.name, query) for g in contract.gold]
+    def writes(query: str) -> dict[str, str]:
+        return {g.path: apps.gold(g.name, query) for g in contract.gold}
 
     yield from _of_stream("gold", contract, contract.silver_table, writes, settings)
 
 
-def _of_stream(layer: str, contract: Contract, source: str, writes: Callable[[str], list[str]], settings: Settings) -> Iterator[Damage]:
+def _of_stream(
+    layer: str, contract: Contract, source: str, writes: Callable[[str], Mapping[str, str]], settings: Settings
+) -> Iterator[Damage]:
+    """writes: the id of the stream's query -> table -> the application id by which it writes to the table."""
     checkpoint, above = settings.checkpoint(layer, contract.dataset), settings.table(source)
     place, command = f"checkpoints/{layer}/{contract.dataset}", repair(layer, contract.dataset)
     if flaw := checkpoints.flaw(checkpoint):
@@ -198,9 +204,9 @@ def _of_stream(layer: str, contract: Contract, source: str, writes: Callable[[st
     if (read := checkpoints.is_ahead(checkpoint, above)) is not None:
         held = snapshots.existing(above).version()
         yield Damage(place, f"has read version {read} of data/{source}, which is at {held}: an older copy of it was restored", command)
-    written = [settings.table(name) for name in (*marks.tables(layer, contract), ledger.RUNS)]
     query = checkpoints.query_id(checkpoint) or ""
-    batch = checkpoints.is_set_back(checkpoint, [*writes(query), apps.runs(layer, contract.dataset, query)], written)
+    written = {**writes(query), ledger.RUNS: apps.runs(layer, contract.dataset, query)}
+    batch = checkpoints.is_set_back(checkpoint, {settings.table(name): app for name, app in written.items()})
     if batch is not None:
         yield Damage(place, f"does not know batch {batch}, which the tables have: an older copy of it was restored", command)
 

@@ -350,10 +350,11 @@ def now() -> datetime:
 def _rows(batches: Sequence[arrow.RecordBatch]) -> tuple[FileRow, ...]:
     """By column: it runs over every file known, on every run."""
     rows: list[FileRow] = []
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
     for batch in batches:
         values: dict[str, Any] = {f.name: batch.column(f.name).to_pylist() for f in fields(FileRow)}
         values["status"] = [Status(s) for s in values["status"]]
-        values["header"] = [None if h is None else tuple(h) for h in values["header"]]
+        values["header"] = [None if h is None else shared.setdefault(header := tuple(h), header) for h in values["header"]]
         rows += map(FileRow, *values.values())
     return tuple(rows)
 

@@ -17,6 +17,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -25,8 +26,10 @@ from streaming_jobs import apps, checkpoints, damage, ledger, meaning, small, sq
 from streaming_jobs.contract import Contract
 from streaming_jobs.errors import InputRefused
 from streaming_jobs.failpoints import hit
-from streaming_jobs.rules import versions
+from streaming_jobs.held import Held, hold
+from streaming_jobs.rules import measure, versions
 from streaming_jobs.rules.judgement import REASONS, judge
+from streaming_jobs.rules.measure import Measure, is_refused
 from streaming_jobs.run import Clock, Healed, Run, Warned, record, require_rows
 from streaming_jobs.settings import Settings
 from streaming_jobs.tables import Txn
@@ -139,15 +142,13 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
         read = checkpoints.bytes_of(
             run.settings.checkpoint("silver", contract.dataset), run.settings.table(contract.bronze_table), batch_id
         )
-        judged = _held(_judged(batch, contract), few=read is None or read <= _FEW_BYTES)
+        judged = hold(_judged(batch, contract), few=read is None or read <= _FEW_BYTES)
         clock.lap("judge")
         try:
-            seen = _measure(judged, contract, named=_is_few(judged))
+            seen = _measure(judged, contract)
             if not seen.rows:
                 return
-            arrived, gone = versions.net(judged) if seen.gone else (judged, None)
-            if gone is not None and seen.rows <= small.MAX_ROWS:
-                arrived, gone = _held(arrived), _held(gone)
+            arrived, gone = _net(judged, seen) if seen.gone else (judged, None)
             came = _measure(arrived, contract) if seen.gone else seen
             _limit(arrived, came, contract, run)
             clock.lap("measure")
@@ -160,7 +161,7 @@ def apply_changes(contract: Contract, run: Run) -> streams.BatchFunction:
             hit("silver.merged")
             clock.lap("write")
         finally:
-            judged.unpersist()
+            judged.release()
         for rule, rows in came.warned.items():
             run.notify(Warned(contract.dataset, rule, rows))
         record(
@@ -184,7 +185,7 @@ def recompute(spark: SparkSession, contract: Contract, run: Run, version: int, *
     silver, quarantine = settings.table(contract.silver_table), settings.table(contract.quarantine_table)
     judged = judge(tables.read(spark, settings.table(contract.bronze_table), version), contract)
     keys = F.struct(*map(sqltext.quoted, contract.silver.keys))
-    counts = judged.agg(F.count(F.lit(1)), F.count_if(_is_refused()), F.count_distinct(F.when(~_is_refused(), keys))).first()
+    counts = judged.agg(F.count(F.lit(1)), F.count_if(is_refused()), F.count_distinct(F.when(~is_refused(), keys))).first()
     assert counts is not None  # an aggregate without groups is one row
     rows, refused, accepted = counts
     if not run.accept_quality:
@@ -237,12 +238,13 @@ def replay(spark: SparkSession, contract: Contract, run: Run) -> None:
     arrivals = {"_change_type": F.lit("insert"), "_commit_version": F.lit(0), "_ingest_id": F.lit(None).cast("bigint")}
     judged = _judged(held.withColumns(arrivals), contract).persist()
     try:
-        seen = _measure(judged, contract)
+        seen = measure.of_frame(judged, contract)
         # Silver first: a row that is in both for a moment is decided again, one in neither would be lost.
-        tally = _write_silver(judged, None, seen, contract, run, Txn(apps.silver(contract.dataset, "replay", run.run_id), 0), clock)
+        txn = Txn(apps.silver(contract.dataset, "replay", run.run_id), 0)
+        tally = _write_silver(Held(None, judged), None, seen, contract, run, txn, clock)
         hit("silver.merged")
         now = {"reasons": F.col("_reasons"), "contract_version": F.lit(contract.version)}
-        still = judged.where(_is_refused())
+        still = judged.where(is_refused())
         reworded = F.to_json("_reasons") != F.to_json("_bronze.reasons")
         if seen.refused < seen.rows or not still.where(reworded).isEmpty():
             tables.overwrite(still.select(*(now.get(c, F.col(f"_bronze.{sqltext.quoted(c)}")).alias(c) for c in held.columns)), quarantine)
@@ -260,22 +262,6 @@ def replay(spark: SparkSession, contract: Contract, run: Run) -> None:
 
 
 @dataclass(frozen=True)
-class _Measure:
-    """One pass over judged changes. warned: warning rule -> accepted arrivals that break it. low, high: of valid rows, per column."""
-
-    rows: int
-    arrivals: int
-    refused: int  # of the arrivals
-    gone: int
-    valid: int  # arrived or gone
-    warned: Mapping[str, int]
-    low: Mapping[str, Any]
-    high: Mapping[str, Any]
-    partitions: Mapping[str, Collection[Any]]  # of valid rows, for the columns that say where a key can be
-    named: Collection[Any] | None  # of valid rows, the first key column; None: not asked for
-
-
-@dataclass(frozen=True)
 class _Tally:
     accepted: int
     superseded: int
@@ -290,7 +276,7 @@ def _judged(batch: DataFrame, contract: Contract) -> DataFrame:
         "_bronze._commit_version",
         "_bronze._ingest_id",
         # Valid rows are done with their strings; only a refused row takes them along to quarantine.
-        F.when(_is_refused(), F.col("_bronze")).alias("_bronze"),
+        F.when(is_refused(), F.col("_bronze")).alias("_bronze"),
         *(F.col(sqltext.quoted(c.name)) for c in contract.silver.columns),
         *_IDENTITY,
         "_reasons",
@@ -298,51 +284,18 @@ def _judged(batch: DataFrame, contract: Contract) -> DataFrame:
     )
 
 
-def _held(rows: DataFrame, *, few: bool = True) -> DataFrame:
-    """Computed once; few rows in memory, which cuts the plan as well, many with compiled expressions. few: they may be."""
-    found = small.local(rows) if few else None
-    if found is not None:
-        return found
-    streams.compile_expressions(rows.sparkSession)
-    return rows.persist()
+def _net(judged: Held, seen: Measure) -> tuple[Held, Held]:
+    """Rows that arrived and rows that went away, without those that did both."""
+    arrived, gone = versions.net(judged.frame)
+    return (hold(arrived), hold(gone)) if seen.rows <= small.MAX_ROWS else (Held(None, arrived), Held(None, gone))
 
 
-def _is_few(held: DataFrame) -> bool:
-    """Of what `_held` gave: true when it lies in memory."""
-    return not held.is_cached
+def _measure(judged: Held, contract: Contract) -> Measure:
+    in_memory = None if judged.rows is None else measure.of_rows(judged.rows, contract)
+    return in_memory or measure.of_frame(judged.frame, contract)
 
 
-def _measure(judged: DataFrame, contract: Contract, *, named: bool = False) -> _Measure:
-    arrived, refused = F.col("_change"), _is_refused()
-    warnings = [rule.name for rule in contract.silver.rules if not rule.blocking]
-    bounded, placed = contract.silver.keys, contract.silver.placing
-    found = judged.agg(
-        F.count(F.lit(1)).alias("rows"),
-        F.count_if(arrived).alias("arrivals"),
-        F.count_if(arrived & refused).alias("refused"),
-        F.count_if(~refused).alias("valid"),
-        *(F.count_if(arrived & ~refused & F.array_contains("_warnings", name)).alias(f"warned {name}") for name in warnings),
-        *(F.min(F.when(~refused, F.col(sqltext.quoted(c)))).alias(f"low {c}") for c in bounded),
-        *(F.max(F.when(~refused, F.col(sqltext.quoted(c)))).alias(f"high {c}") for c in bounded),
-        *(F.collect_set(F.when(~refused, F.col(sqltext.quoted(c)))).alias(f"in {c}") for c in placed),
-        *([F.collect_set(F.when(~refused, F.col(sqltext.quoted(bounded[0])))).alias("named")] if named else []),
-    ).first()
-    assert found is not None  # an aggregate without groups is one row
-    return _Measure(
-        found["rows"],
-        found["arrivals"],
-        found["refused"],
-        found["rows"] - found["arrivals"],
-        found["valid"],
-        {name: found[f"warned {name}"] for name in warnings if found[f"warned {name}"]},
-        {c: found[f"low {c}"] for c in bounded},
-        {c: found[f"high {c}"] for c in bounded},
-        {c: found[f"in {c}"] for c in placed},
-        found["named"] if named else None,
-    )
-
-
-def _limit(arrived: DataFrame, came: _Measure, contract: Contract, run: Run) -> None:
+def _limit(arrived: Held, came: Measure, contract: Contract, run: Run) -> None:
     """Refuse the batch when too much of it would go to quarantine.
 
     A refused batch stays planned, and a correction waits behind it. So rows that Bronze no longer holds
@@ -351,10 +304,11 @@ def _limit(arrived: DataFrame, came: _Measure, contract: Contract, run: Run) -> 
     limit = contract.silver.max_quarantined_share
     if limit is None or run.accept_quality or not came.arrivals or came.refused / came.arrivals <= limit:
         return
-    bronze = tables.read(arrived.sparkSession, run.settings.table(contract.bronze_table))
+    rows = arrived.frame
+    bronze = tables.read(rows.sparkSession, run.settings.table(contract.bronze_table))
     held = bronze.select("_ingest_id", "_file").distinct()
-    current = _measure(arrived.join(held, ["_ingest_id", "_file"], "left_semi"), contract)
-    _require_share(arrived, current.refused, current.arrivals, contract)
+    current = measure.of_frame(rows.join(held, ["_ingest_id", "_file"], "left_semi"), contract)
+    _require_share(rows, current.refused, current.arrivals, contract)
 
 
 def _require_share(judged: DataFrame, refused: int, rows: int, contract: Contract) -> None:
@@ -362,7 +316,7 @@ def _require_share(judged: DataFrame, refused: int, rows: int, contract: Contrac
     limit = contract.silver.max_quarantined_share
     if limit is None or not rows or refused / rows <= limit:
         return
-    worst = judged.where(_is_refused()).groupBy("_file").count().orderBy(F.desc("count"), "_file").first()
+    worst = judged.where(is_refused()).groupBy("_file").count().orderBy(F.desc("count"), "_file").first()
     assert worst is not None  # something was refused
     raise InputRefused(
         f"silver of {contract.dataset}: {refused} of {rows} rows ({refused / rows:.0%}) would be quarantined, the contract allows "
@@ -371,19 +325,15 @@ def _require_share(judged: DataFrame, refused: int, rows: int, contract: Contrac
     )
 
 
-def _is_refused() -> Column:
-    return F.size("_reasons") > 0
-
-
 def _newest(judged: DataFrame, contract: Contract) -> DataFrame:
     """The newest valid row of each key."""
-    return versions.newest_per_key(judged.where(~_is_refused()), contract.silver.keys, versions.order(contract))
+    return versions.newest_per_key(judged.where(~is_refused()), contract.silver.keys, versions.order(contract))
 
 
 def _refused(judged: DataFrame, contract: Contract) -> DataFrame:
     """Refused rows as the quarantine holds them: as delivered, with their reasons."""
     delivered = [*(c.name for c in contract.bronze.columns), "_extra", "_malformed"]
-    return judged.where(_is_refused()).select(
+    return judged.where(is_refused()).select(
         *(F.col(f"_bronze.{sqltext.quoted(c)}") for c in delivered),
         *_IDENTITY,
         F.col("_reasons").alias("reasons"),
@@ -392,8 +342,9 @@ def _refused(judged: DataFrame, contract: Contract) -> DataFrame:
     )
 
 
-def _write_quarantine(arrived: DataFrame, gone: DataFrame | None, contract: Contract, run: Run, txn: Txn) -> None:
+def _write_quarantine(came: Held, went: Held | None, contract: Contract, run: Run, txn: Txn) -> None:
     """Add what was refused and take out what went away, in one commit, or in none where nothing changes."""
+    arrived, gone = came.frame, None if went is None else went.frame
     spark, table = arrived.sparkSession, run.settings.table(contract.quarantine_table)
     if _exchange_in_memory(arrived, gone, contract, table):
         return
@@ -444,27 +395,28 @@ def _exchange_in_memory(arrived: DataFrame, gone: DataFrame | None, contract: Co
     return True
 
 
-def _write_silver(
-    arrived: DataFrame, gone: DataFrame | None, seen: _Measure, contract: Contract, run: Run, txn: Txn, clock: Clock
-) -> _Tally:
+def _write_silver(came: Held, went: Held | None, seen: Measure, contract: Contract, run: Run, txn: Txn, clock: Clock) -> _Tally:
     """Decide every key of the batch against what Silver holds, and write the difference in one commit."""
     if not seen.valid:
         return _Tally(0, 0, 0)
-    spark, table = arrived.sparkSession, run.settings.table(contract.silver_table)
-    places = _places(seen, contract)
+    table, places = run.settings.table(contract.silver_table), _places(seen, contract)
     few = seen.rows <= small.MAX_ROWS
-    if gone is None and not few and not tables.rows(table, places):
-        return _fill(arrived, seen, places, contract, run, txn)
-    current = _current(spark, table, seen, places, contract)
-    lost = None if gone is None else gone.where(~_is_refused())
-    decided = _held(versions.decide(_newest(arrived, contract), lost, current, contract), few=few)
+    if went is None and not few and not tables.rows(table, places):
+        return _fill(came.frame, seen, places, contract, run, txn)
+    current = _current(came.spark, table, seen, places, contract)
+    if went is None and (rows := _all_new(came, current, contract)) is not None:
+        clock.lap("decide")
+        small.append(rows, table, txn)
+        return _Tally(rows.num_rows, 0, 0)
+    lost = None if went is None else went.frame.where(~is_refused())
+    decided = hold(versions.decide(_newest(came.frame, contract), lost, current.frame, contract), few=few)
     settled = None
     try:
-        result = versions.accept(decided)
+        result = versions.accept(decided.frame)
         counts = _count(result, contract)
         if counts.get(versions.REDECIDE):
-            settled = _held(versions.settle(decided, _winners(spark, decided, contract, run), contract), few=few)
-            result, counts = settled, _count(settled, contract)
+            settled = hold(versions.settle(decided.frame, _winners(decided.frame, contract, run), contract), few=few)
+            result, counts = settled.frame, _count(settled.frame, contract)
         clock.lap("decide")
         changes = result.where(F.col("_verdict").isin(versions.INSERT, versions.UPDATE, versions.DELETE))
         if counts.get(versions.UPDATE) or counts.get(versions.DELETE):
@@ -472,15 +424,15 @@ def _write_silver(
         elif inserts := counts.get(versions.INSERT):
             _insert(changes.select("_new.*"), inserts.keys, table, txn)
     finally:
-        decided.unpersist()
+        decided.release()
         if settled is not None:
-            settled.unpersist()
+            settled.release()
     accepted = sum(c.accepted for c in counts.values())
     deleted = counts[versions.DELETE].keys if versions.DELETE in counts else 0
     return _Tally(accepted, sum(c.versions for c in counts.values()) - accepted, deleted)
 
 
-def _fill(arrived: DataFrame, seen: _Measure, places: Mapping[str, Collection[Any]], contract: Contract, run: Run, txn: Txn) -> _Tally:
+def _fill(arrived: DataFrame, seen: Measure, places: Mapping[str, Collection[Any]], contract: Contract, run: Run, txn: Txn) -> _Tally:
     """Append the newest row of each key where Silver holds nothing yet, so that there is nothing to decide."""
     table = run.settings.table(contract.silver_table)
     rows = _newest(arrived, contract).select(*versions.stored(contract))
@@ -489,13 +441,20 @@ def _fill(arrived: DataFrame, seen: _Measure, places: Mapping[str, Collection[An
     return _Tally(accepted, seen.valid - accepted, 0)
 
 
-def _current(spark: SparkSession, table: Path, seen: _Measure, places: Mapping[str, Collection[Any]], contract: Contract) -> DataFrame:
+def _current(spark: SparkSession, table: Path, seen: Measure, places: Mapping[str, Collection[Any]], contract: Contract) -> Held:
     """Silver's rows with a key of the batch, and maybe others."""
     found = None if seen.named is None else small.having(spark, table, contract.silver.keys[0], seen.named, places)
     if found is not None:
-        return found
+        return Held(found, None)
     streams.compile_expressions(spark)
-    return tables.read(spark, table).where(_pruning(seen, places, contract))
+    return Held(None, tables.read(spark, table).where(_pruning(seen, places, contract)))
+
+
+def _all_new(came: Held, current: Held, contract: Contract) -> pa.Table | None:
+    """The valid rows, where each has a key that no other of them has and Silver has none of; None: there is something to decide."""
+    if came.rows is None or current.rows is None or current.rows.num_rows or not measure.each_key_once(came.rows, contract):
+        return None
+    return measure.valid(came.rows).select(versions.stored(contract))
 
 
 def _insert(rows: DataFrame, count: int, table: Path, txn: Txn) -> None:
@@ -543,9 +502,9 @@ def _count(decided: DataFrame, contract: Contract) -> dict[str, _Count]:
     }
 
 
-def _winners(spark: SparkSession, decided: DataFrame, contract: Contract, run: Run) -> DataFrame:
+def _winners(decided: DataFrame, contract: Contract, run: Run) -> DataFrame:
     """The newest valid row that Bronze holds now for each key that cannot be decided otherwise."""
-    keys = list(contract.silver.keys)
+    spark, keys = decided.sparkSession, list(contract.silver.keys)
     bronze = run.settings.table(contract.bronze_table)
     if checkpoints.table_bytes(bronze) > run.settings.small_work_mb << 20:
         streams.compile_expressions(spark)
@@ -586,7 +545,7 @@ def _moved_from(moved: Sequence[_Count], contract: Contract) -> dict[str, Collec
     return {column: {value for c in moved for value in c.partitions[column]} for column in contract.silver.partitioned_by}
 
 
-def _places(seen: _Measure, contract: Contract) -> dict[str, Collection[Any]]:
+def _places(seen: Measure, contract: Contract) -> dict[str, Collection[Any]]:
     """Partition columns by which keys are found -> every value that a row of Silver with a key of the batch can have there.
 
     `mergeWindow` promises that versions of a key lie within so many days of each other on the partition column.
@@ -596,7 +555,7 @@ def _places(seen: _Measure, contract: Contract) -> dict[str, Collection[Any]]:
     return {c: v if c in of_keys else {_later(day, days) for day in v for days in window} for c, v in seen.partitions.items()}
 
 
-def _pruning(seen: _Measure, places: Mapping[str, Collection[Any]], contract: Contract) -> str:
+def _pruning(seen: Measure, places: Mapping[str, Collection[Any]], contract: Contract) -> str:
     """SQL that every row of Silver with a key of the batch satisfies; literals, so that files are skipped."""
     wanted = []
     for column in {**dict.fromkeys(contract.silver.keys), **places}:

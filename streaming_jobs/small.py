@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +82,11 @@ def inside(spark: SparkSession, table: Path, places: Mapping[str, Collection[Any
     files = snapshots.files(found, places)
     if _sum("size_bytes", files) > _PART_BYTES or _sum("num_records", files) > MAX_PART_ROWS:
         return None
-    return _frame(spark, _read(found, said), _spark_schema(found))
+    return _streamed(spark, _read(found, said), _spark_schema(found))
 
 
-def having(
-    spark: SparkSession, table: Path, column: str, values: Collection[Any], places: Mapping[str, Collection[Any]]
-) -> DataFrame | None:
-    """The rows whose `column` has one of the values, as a Spark frame that lies in memory.
+def having(spark: SparkSession, table: Path, column: str, values: Collection[Any], places: Mapping[str, Collection[Any]]) -> Local | None:
+    """The rows whose `column` has one of the values.
 
     places: partition column -> all values that such rows have there. None: too much would have to be read, there are too many
     rows, or the column has a type whose values are not simply equal.
@@ -100,7 +99,7 @@ def having(
     if size > _READ_BYTES:
         return None
     rows = _matching(found, schema, column, values, places) if size else schema.empty_table()
-    return None if rows is None else _frame(spark, rows, _spark_schema(found))
+    return None if rows is None else Local(spark, rows, _spark_schema(found))
 
 
 def _matching(
@@ -187,18 +186,50 @@ def join_files(table: Path) -> None:
     compaction.join(table, _JOIN_FILES)
 
 
-def local(rows: DataFrame) -> DataFrame | None:
+@dataclass(frozen=True)
+class Local:
+    """Rows that the driver holds."""
+
+    spark: SparkSession
+    rows: pa.Table
+    schema: StructType
+
+    @cached_property
+    def frame(self) -> DataFrame:
+        return _frame(self.spark, self.rows, self.schema)
+
+
+def local(rows: DataFrame) -> Local | None:
     """The same rows, computed now and held by the driver, so that plans over them are short; None: too many."""
     # Without NOT NULL inside of structs: PySpark stumbles over a struct that is NULL itself.
     schema = re.sub(r'("nullable"|"containsNull"|"valueContainsNull"):false', r"\1:true", rows.schema.json())
     free = StructType.fromJson(json.loads(schema))
-    found = rows.select(*(F.col(quoted(f.name)).cast(f.dataType).alias(f.name) for f in free)).limit(MAX_ROWS + 1).toArrow()
-    return _frame(rows.sparkSession, found, free) if found.num_rows <= MAX_ROWS else None
+    freed = {f.name: F.col(quoted(f.name)).cast(f.dataType) for f in free if f.dataType != rows.schema[f.name].dataType}
+    found = (rows.withColumns(freed) if freed else rows).limit(MAX_ROWS + 1).toArrow()
+    return Local(rows.sparkSession, found, free) if found.num_rows <= MAX_ROWS else None
 
 
 def _frame(spark: SparkSession, rows: pa.Table, schema: StructType) -> DataFrame:
     # PySpark cannot convert a table of timestamps without a row; by its limit the optimizer knows it to be empty, and joins nothing.
     return spark.createDataFrame(rows, schema) if rows.num_rows else spark.createDataFrame([], schema).limit(0)
+
+
+def _streamed(spark: SparkSession, rows: pa.Table, schema: StructType) -> DataFrame:
+    """As `_frame`, for many rows that are only read once or twice: one task takes them from Arrow.
+
+    Otherwise the driver makes them Spark's rows beforehand, filters them there and sends them along with each task; and where all
+    lie in one partition, no group has to be brought together: Gold's part of a round with 30 000 such rows 1.2 -> 0.8 s.
+    """
+    if not rows.num_rows:
+        return _frame(spark, rows, schema)
+    conf = {"spark.sql.execution.arrow.localRelationThreshold": "0", "spark.sql.execution.arrow.maxRecordsPerBatch": str(rows.num_rows)}
+    for name, value in conf.items():
+        spark.conf.set(name, value)
+    try:
+        return spark.createDataFrame(rows.combine_chunks(), schema).coalesce(1)
+    finally:
+        for name in conf:
+            spark.conf.unset(name)
 
 
 def replace(present: pa.Table, fresh: pa.Table, table: Path, grain: Sequence[str], units: pa.Table | None) -> int:

@@ -45,6 +45,9 @@ def create(
     Reader version 1: no deletion vectors, no column mapping, so that every Delta reader opens it.
     statistics: the columns that get minimum and maximum per file; empty: Delta's default. properties: our own.
     """
+    if exists(table):
+        checksums.write(table)
+        return
     keep = f"interval {retention_days} days"
     configuration: dict[str, str | None] = {
         "delta.deletedFileRetentionDuration": keep,

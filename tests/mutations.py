@@ -127,6 +127,15 @@ MUTATIONS = (
         "test_recovery.py::test_a_crash_after_any_write_and_a_rerun_give_the_same_tables_as_no_crash",
     ),
     Mutation(
+        "a key that comes twice in a batch of new ones", "rules/measure.py",
+        "return bool(rows.group_by(list(keys)).aggregate([]).num_rows == rows.num_rows)", "return True",
+        "test_measure.py::test_a_batch_in_memory_is_measured_as_spark_measures_it",
+    ),
+    Mutation(
+        "what a version checksum says", "checksums.py", '"numFiles": len(sizes)', '"numFiles": len(sizes) + 1',
+        "test_checksums.py::test_every_version_of_every_table_has_a_checksum_that_spark_finds_right",
+    ),
+    Mutation(
         "retraction", "silver.py", "versions.net(judged) if seen.gone else (judged, None)", '(judged.where("_change"), None)',
         "test_pipeline.py::test_a_corrected_file_corrects_everything_below_it",
     ),

@@ -33,7 +33,7 @@ def test_a_small_frame_held_in_memory_is_the_same_frame(spark: SparkSession, row
     frame = spark.sql(EVERY.format(rows=rows))
     held = small.local(frame)
     assert held is not None
-    assert_same(held.selectExpr("* EXCEPT (extra)", "to_json(extra)"), frame.selectExpr("* EXCEPT (extra)", "to_json(extra)"))
+    assert_same(held.frame.selectExpr("* EXCEPT (extra)", "to_json(extra)"), frame.selectExpr("* EXCEPT (extra)", "to_json(extra)"))
 
 
 @pytest.mark.parametrize("rows", [0, 2])
@@ -131,7 +131,7 @@ def test_rows_with_some_values_are_found_without_spark(spark: SparkSession, ever
     for row in rows.where(f"`{column}` IS NOT NULL").select(column).collect():
         found = small.having(spark, every_kind, column, [row[column]], {})
         assert found is not None
-        assert_same(found.drop("extra"), rows.where(f"`{column}` = {literal(row[column])}").drop("extra"))
+        assert_same(found.frame.drop("extra"), rows.where(f"`{column}` = {literal(row[column])}").drop("extra"))
 
 
 def test_rows_are_looked_for_only_where_they_can_be(spark: SparkSession, every_kind: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,10 +145,10 @@ def test_rows_are_looked_for_only_where_they_can_be(spark: SparkSession, every_k
     for places in nearby:
         found = small.having(spark, every_kind, "key", keys, places)
         assert found is not None
-        assert_same(found.drop("extra"), rows.where(rows["place"] == "it's"))
+        assert_same(found.frame.drop("extra"), rows.where(rows["place"] == "it's"))
     nowhere = small.having(spark, every_kind, "key", keys, {"day": [date(2026, 3, 2)]})
     assert nowhere is not None
-    assert_same(nowhere.drop("extra"), rows.limit(0))
+    assert_same(nowhere.frame.drop("extra"), rows.limit(0))
     assert small.having(spark, every_kind, "ratio", [5.5], {}) is None
     monkeypatch.setattr(small, "MAX_ROWS", 2)
     assert small.having(spark, every_kind, "key", keys, {}) is None
@@ -187,7 +187,7 @@ def test_a_merge_without_spark_leaves_the_rows_and_the_changes_of_sparks(spark: 
     assert small.merge(_changed(every_kind), every_kind, ["key"], MOVED, Txn("test", 2))
     source = small.local(spark.createDataFrame(_changed(every_kind).drop_columns(["extra"])))
     assert source is not None
-    changes = source.withColumn("extra", F.lit(None).cast("map<string,string>"))
+    changes = source.frame.withColumn("extra", F.lit(None).cast("map<string,string>"))
     (
         SparkTable.forPath(spark, str(other)).alias("old").merge(changes.alias("new"), "old.key = new.key")
         .whenMatchedDelete("NOT new._put").whenMatchedUpdate(set={**columns, "`extra`": "old.`extra`"})
