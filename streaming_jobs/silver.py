@@ -12,7 +12,7 @@ compared before anything is written: a batch that changes nothing commits nothin
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from streaming_jobs.contract import Contract
 from streaming_jobs.errors import InputRefused
 from streaming_jobs.failpoints import hit
 from streaming_jobs.held import Held, hold
-from streaming_jobs.rules import measure, versions
+from streaming_jobs.rules import in_memory, measure, versions
+from streaming_jobs.rules.in_memory import Decided
 from streaming_jobs.rules.judgement import REASONS, judge
 from streaming_jobs.rules.measure import Measure, is_refused
 from streaming_jobs.run import Clock, Healed, Run, Warned, record, require_rows
@@ -286,13 +287,15 @@ def _judged(batch: DataFrame, contract: Contract) -> DataFrame:
 
 def _net(judged: Held, seen: Measure) -> tuple[Held, Held]:
     """Rows that arrived and rows that went away, without those that did both."""
+    if judged.few is not None:
+        came, went = in_memory.net(judged.few.rows)
+        return Held(replace(judged.few, rows=came), None), Held(replace(judged.few, rows=went), None)
     arrived, gone = versions.net(judged.frame)
     return (hold(arrived), hold(gone)) if seen.rows <= small.MAX_ROWS else (Held(None, arrived), Held(None, gone))
 
 
 def _measure(judged: Held, contract: Contract) -> Measure:
-    in_memory = None if judged.rows is None else measure.of_rows(judged.rows, contract)
-    return in_memory or measure.of_frame(judged.frame, contract)
+    return measure.of_frame(judged.frame, contract) if judged.rows is None else measure.of_rows(judged.rows, contract)
 
 
 def _limit(arrived: Held, came: Measure, contract: Contract, run: Run) -> None:
@@ -344,10 +347,10 @@ def _refused(judged: DataFrame, contract: Contract) -> DataFrame:
 
 def _write_quarantine(came: Held, went: Held | None, contract: Contract, run: Run, txn: Txn) -> None:
     """Add what was refused and take out what went away, in one commit, or in none where nothing changes."""
-    arrived, gone = came.frame, None if went is None else went.frame
-    spark, table = arrived.sparkSession, run.settings.table(contract.quarantine_table)
-    if _exchange_in_memory(arrived, gone, contract, table):
+    table = run.settings.table(contract.quarantine_table)
+    if _exchange_in_memory(came, went, contract, table):
         return
+    spark, arrived, gone = came.spark, came.frame, None if went is None else went.frame
     held = tables.read(spark, table)
     compared = [*_IDENTITY, "_content"]
     content = F.to_json(F.struct(*(c.name for c in contract.bronze.columns), "_extra", "_malformed", "reasons")).alias("_content")
@@ -377,10 +380,18 @@ def _write_quarantine(came: Held, went: Held | None, contract: Contract, run: Ru
         changes.unpersist()
 
 
-def _exchange_in_memory(arrived: DataFrame, gone: DataFrame | None, contract: Contract, table: Path) -> bool:
+def _exchange_in_memory(came: Held, went: Held | None, contract: Contract, table: Path) -> bool:
     """As `_write_quarantine`, for few rows, and of a long quarantine those of their files; False: too many, nothing was done."""
-    fresh = _refused(arrived, contract).limit(small.MAX_ROWS + 1).toArrow()
-    out = fresh.slice(0, 0) if gone is None else gone.select(*_IDENTITY).limit(small.MAX_ROWS + 1).toArrow()
+    if came.rows is not None:
+        fresh = in_memory.quarantined(came.rows, contract, ledger.now())
+    else:
+        fresh = _refused(came.frame, contract).limit(small.MAX_ROWS + 1).toArrow()
+    if went is None:
+        out = fresh.slice(0, 0)
+    elif went.rows is not None:
+        out = went.rows.select(_IDENTITY)
+    else:
+        out = went.frame.select(*_IDENTITY).limit(small.MAX_ROWS + 1).toArrow()
     if max(fresh.num_rows, out.num_rows) > small.MAX_ROWS:
         return False
     part = None
@@ -404,10 +415,11 @@ def _write_silver(came: Held, went: Held | None, seen: Measure, contract: Contra
     if went is None and not few and not tables.rows(table, places):
         return _fill(came.frame, seen, places, contract, run, txn)
     current = _current(came.spark, table, seen, places, contract)
-    if went is None and (rows := _all_new(came, current, contract)) is not None:
+    few_decided = _decided_in_memory(came, went, current, contract, run)
+    if few_decided is not None:
         clock.lap("decide")
-        small.append(rows, table, txn)
-        return _Tally(rows.num_rows, 0, 0)
+        if _put(few_decided, table, contract, txn):
+            return _Tally(few_decided.accepted, few_decided.superseded, few_decided.out.num_rows)
     lost = None if went is None else went.frame.where(~is_refused())
     decided = hold(versions.decide(_newest(came.frame, contract), lost, current.frame, contract), few=few)
     settled = None
@@ -415,7 +427,8 @@ def _write_silver(came: Held, went: Held | None, seen: Measure, contract: Contra
         result = versions.accept(decided.frame)
         counts = _count(result, contract)
         if counts.get(versions.REDECIDE):
-            settled = hold(versions.settle(decided.frame, _winners(decided.frame, contract, run), contract), few=few)
+            open_keys = decided.frame.where(F.col("_verdict") == versions.REDECIDE).select(*contract.silver.keys)
+            settled = hold(versions.settle(decided.frame, _winners(open_keys, contract, run), contract), few=few)
             result, counts = settled.frame, _count(settled.frame, contract)
         clock.lap("decide")
         changes = result.where(F.col("_verdict").isin(versions.INSERT, versions.UPDATE, versions.DELETE))
@@ -450,11 +463,30 @@ def _current(spark: SparkSession, table: Path, seen: Measure, places: Mapping[st
     return Held(None, tables.read(spark, table).where(_pruning(seen, places, contract)))
 
 
-def _all_new(came: Held, current: Held, contract: Contract) -> pa.Table | None:
-    """The valid rows, where each has a key that no other of them has and Silver has none of; None: there is something to decide."""
-    if came.rows is None or current.rows is None or current.rows.num_rows or not measure.each_key_once(came.rows, contract):
+def _decided_in_memory(came: Held, went: Held | None, current: Held, contract: Contract, run: Run) -> Decided | None:
+    """None: there are too many rows, or they are ordered by values that only Spark orders."""
+    gone = None if went is None else went.rows
+    if came.rows is None or current.rows is None or (went is not None and gone is None):
         return None
-    return measure.valid(came.rows).select(versions.stored(contract))
+    decided = in_memory.decide(came.rows, gone, current.rows, contract)
+    if decided is None or not decided.open.num_rows:
+        return decided
+    open_keys = came.spark.createDataFrame(decided.open.select(contract.silver.keys))
+    winners = hold(_winners(open_keys, contract, run).select(*versions.stored(contract)))
+    return None if winners.rows is None else in_memory.settle(decided, winners.rows, contract)
+
+
+def _put(decided: Decided, table: Path, contract: Contract, txn: Txn) -> bool:
+    """Write it in one commit, or in none where nothing changes; False: too much would have to be read, nothing was done."""
+    if not decided.moved.num_rows and not decided.out.num_rows:
+        if decided.put.num_rows:
+            small.append(decided.put, table, txn)
+        return True
+    sides = ((decided.put, True), (decided.out, False))
+    changes = [rows.append_column("_put", pa.array([put] * rows.num_rows, pa.bool_())) for rows, put in sides]
+    places = {p: {*decided.moved[p].to_pylist(), *decided.out[p].to_pylist()} for p in contract.silver.partitioned_by}
+    schema = changes[0].schema
+    return small.merge(pa.concat_tables([rows.cast(schema) for rows in changes]), table, contract.silver.keys, places, txn)
 
 
 def _insert(rows: DataFrame, count: int, table: Path, txn: Txn) -> None:
@@ -502,13 +534,12 @@ def _count(decided: DataFrame, contract: Contract) -> dict[str, _Count]:
     }
 
 
-def _winners(decided: DataFrame, contract: Contract, run: Run) -> DataFrame:
+def _winners(open_keys: DataFrame, contract: Contract, run: Run) -> DataFrame:
     """The newest valid row that Bronze holds now for each key that cannot be decided otherwise."""
-    spark, keys = decided.sparkSession, list(contract.silver.keys)
+    spark, keys = open_keys.sparkSession, list(contract.silver.keys)
     bronze = run.settings.table(contract.bronze_table)
     if checkpoints.table_bytes(bronze) > run.settings.small_work_mb << 20:
         streams.compile_expressions(spark)
-    open_keys = decided.where(F.col("_verdict") == versions.REDECIDE).select(*keys)
     judged = judge(tables.read(spark, bronze), contract)
     return _newest(judged.join(open_keys, keys, "left_semi"), contract)
 

@@ -127,16 +127,24 @@ MUTATIONS = (
         "test_recovery.py::test_a_crash_after_any_write_and_a_rerun_give_the_same_tables_as_no_crash",
     ),
     Mutation(
-        "a key that comes twice in a batch of new ones", "rules/measure.py",
-        "return bool(rows.group_by(list(keys)).aggregate([]).num_rows == rows.num_rows)", "return True",
-        "test_measure.py::test_a_batch_in_memory_is_measured_as_spark_measures_it",
+        "the newest of a key in a small batch", "rules/in_memory.py", "ranks[n] > ranks[newest[key]]", "ranks[n] < ranks[newest[key]]",
+        "test_in_memory.py::test_a_small_batch_is_decided_as_spark_decides_it",
+    ),
+    Mutation(
+        "a winner that went away in a small batch", "rules/in_memory.py",
+        "left = [n for key, n in held.items() if is_lost[n] and key not in newest]", "left: list[int] = []",
+        "test_in_memory.py::test_a_small_batch_is_decided_as_spark_decides_it",
+    ),
+    Mutation(
+        "netting of a small batch", "rules/in_memory.py", "has_come and went.get(name, version) <= version", "has_come",
+        "test_in_memory.py::test_rows_that_came_and_went_are_netted_as_spark_nets_them",
     ),
     Mutation(
         "what a version checksum says", "checksums.py", '"numFiles": len(sizes)', '"numFiles": len(sizes) + 1',
         "test_checksums.py::test_every_version_of_every_table_has_a_checksum_that_spark_finds_right",
     ),
     Mutation(
-        "retraction", "silver.py", "versions.net(judged) if seen.gone else (judged, None)", '(judged.where("_change"), None)',
+        "retraction", "silver.py", "_net(judged, seen) if seen.gone else (judged, None)", "_net(judged, seen)[0], None",
         "test_pipeline.py::test_a_corrected_file_corrects_everything_below_it",
     ),
     Mutation(

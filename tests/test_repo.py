@@ -184,3 +184,10 @@ def test_the_documented_safeguards_are_those_that_are_switched_off():
     text = (ROOT / "docs/reliability.md").read_text("utf-8")
     documented = re.findall(r"^\| (.+) \| `tests/(\S+)` \|$", text[text.index("## Safeguards switched off") :], re.MULTILINE)
     assert documented == [(m.name, m.test) for m in MUTATIONS]
+
+
+def test_what_is_switched_off_stands_in_the_code_once():
+    from tests.mutations import MUTATIONS
+
+    found = {m.name: (ROOT / "streaming_jobs" / m.file).read_text("utf-8").count(m.text) for m in MUTATIONS}
+    assert {name: count for name, count in found.items() if count != 1} == {}

@@ -40,19 +40,23 @@ def valid(judged: pa.Table) -> pa.Table:
     return judged.filter(pc.equal(pc.list_value_length(judged["_reasons"]), 0))
 
 
+def refused(judged: pa.Table) -> pa.Table:
+    return judged.filter(pc.greater(pc.list_value_length(judged["_reasons"]), 0))
+
+
 def of_frame(judged: DataFrame, contract: Contract) -> Measure:
     """In one pass of Spark."""
-    arrived, refused = F.col("_change"), is_refused()
+    arrived, broken = F.col("_change"), is_refused()
     warnings, keys, placed = _warnings(contract), contract.silver.keys, contract.silver.placing
     found = judged.agg(
         F.count(F.lit(1)).alias("rows"),
         F.count_if(arrived).alias("arrivals"),
-        F.count_if(arrived & refused).alias("refused"),
-        F.count_if(~refused).alias("valid"),
-        *(F.count_if(arrived & ~refused & F.array_contains("_warnings", name)).alias(f"warned {name}") for name in warnings),
-        *(F.min(F.when(~refused, F.col(quoted(c)))).alias(f"low {c}") for c in keys),
-        *(F.max(F.when(~refused, F.col(quoted(c)))).alias(f"high {c}") for c in keys),
-        *(F.collect_set(F.when(~refused, F.col(quoted(c)))).alias(f"in {c}") for c in placed),
+        F.count_if(arrived & broken).alias("refused"),
+        F.count_if(~broken).alias("valid"),
+        *(F.count_if(arrived & ~broken & F.array_contains("_warnings", name)).alias(f"warned {name}") for name in warnings),
+        *(F.min(F.when(~broken, F.col(quoted(c)))).alias(f"low {c}") for c in keys),
+        *(F.max(F.when(~broken, F.col(quoted(c)))).alias(f"high {c}") for c in keys),
+        *(F.collect_set(F.when(~broken, F.col(quoted(c)))).alias(f"in {c}") for c in placed),
     ).first()
     assert found is not None  # an aggregate without groups is one row
     return Measure(
@@ -69,11 +73,9 @@ def of_frame(judged: DataFrame, contract: Contract) -> Measure:
     )
 
 
-def of_rows(judged: pa.Table, contract: Contract) -> Measure | None:
-    """The same without Spark, and the keys by name; None: a column has a type whose values are not simply ordered or equal."""
+def of_rows(judged: pa.Table, contract: Contract) -> Measure:
+    """The same without Spark, and the keys by name."""
     keys, placed = contract.silver.keys, contract.silver.placing
-    if any(pa.types.is_floating(judged.schema.field(c).type) for c in (*keys, *placed)):
-        return None
     rows, arrived = valid(judged), judged.filter(judged["_change"])
     accepted = rows.filter(rows["_change"])
     told = accepted["_warnings"].combine_chunks().flatten().value_counts()
@@ -91,14 +93,6 @@ def of_rows(judged: pa.Table, contract: Contract) -> Measure | None:
         {c: [_plain(value) for value in pc.unique(rows[c].drop_null()).to_pylist()] for c in placed},
         pc.unique(rows[keys[0]]).to_pylist(),
     )
-
-
-def each_key_once(judged: pa.Table, contract: Contract) -> bool:
-    """Whether no two valid rows have the same key; false also where a key has a type whose values are not simply equal."""
-    keys, rows = contract.silver.keys, valid(judged)
-    if any(pa.types.is_floating(rows.schema.field(key).type) for key in keys):
-        return False
-    return bool(rows.group_by(list(keys)).aggregate([]).num_rows == rows.num_rows)
 
 
 def _warnings(contract: Contract) -> list[str]:
