@@ -8,7 +8,7 @@ is harmless and no drift can start. A table that would not change is not written
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,18 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
             f"gold of {contract.dataset}: {why} What failed stayed as it was, the other Gold tables are up to date. Correct "
             f"{contract.file.name} or the rows, then run `streaming-jobs gold {contract.dataset}`."
         )
+
+
+def practice(contract: Contract, settings: Settings) -> Callable[[SparkSession], None]:
+    """Aggregate a row of nothing, so that the JVM has done it once (`session.prepare`). Without a Silver table: nothing."""
+
+    def aggregate_one(spark: SparkSession) -> None:
+        columns = small.columns(settings.table(contract.silver_table))
+        for gold in contract.gold:
+            if columns and gold.source is None:
+                aggregate(small.blank(spark, columns), gold).limit(1).toArrow()
+
+    return aggregate_one
 
 
 def rebuild(spark: SparkSession, contract: Contract, run: Run) -> None:

@@ -12,6 +12,7 @@ from streaming_jobs.errors import Failure, InputRefused, Stopped, as_failure
 from streaming_jobs.ledger import FileRow, Status
 from streaming_jobs.pending import Pending
 from streaming_jobs.run import Began, Ended, Looked, Note, Run
+from streaming_jobs.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession  # a run without work does not import it
@@ -140,7 +141,7 @@ def _work(
     small = not unseen and pending.is_small(work, against, run.settings)
     with session.opened(run.settings, descriptors, small=small) as spark:
         if {"bronze", "silver"} <= set(layers):
-            session.prepare(spark)
+            session.prepare(spark, run.settings, practice(wanted[0], layers, run.settings) if small else [])
         return [*failed, *_each({layer: start[layer] for layer in layers}, wanted, spark, run, entered, unseen)]
 
 
@@ -149,6 +150,14 @@ def starts() -> dict[str, Step]:
     from streaming_jobs import bronze, gold, silver
 
     return {"bronze": bronze.start, "silver": silver.start, "gold": gold.start}
+
+
+def practice(contract: Contract, layers: Container[str], settings: Settings) -> list[Callable[[SparkSession], None]]:
+    """What layers do, for the first time and with a row that nobody needs; none where no core is free for it."""
+    from streaming_jobs import gold, silver
+
+    of = {"silver": silver.practice, "gold": gold.practice}
+    return [of[layer](contract, settings) for layer in of if layer in layers and settings.cores > 1]
 
 
 def take(step: Step, layer: str, contract: Contract, spark: SparkSession, run: Run) -> None:

@@ -13,11 +13,10 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkRuntimeError
 from pyspark.java_gateway import launch_gateway
@@ -138,19 +137,24 @@ def suit(spark: SparkSession, settings: Settings, *, small: bool) -> None:
     spark.conf.set("spark.sql.shuffle.partitions", "1" if small else str(settings.shuffle_partitions))
 
 
-def prepare(spark: SparkSession) -> None:
-    """Let the JVM make ready, beside other work, what the first rows of Silver would wait for: the tables of `lower` and `upper`.
+def prepare(spark: SparkSession, settings: Settings, work: Iterable[Callable[[SparkSession], None]]) -> None:
+    """Let the JVM do, beside the work, what it will have to do next: most of a short run is the first time of everything.
 
-    They take 2 s of a new JVM (docs/spark.md), and a core is free while Bronze is brought up to date.
+    First the tables of `lower` and `upper`, which Silver's first row would wait for. Then each piece of `work`, once, with a row that
+    nobody needs, in a session of its own. A core is free for it most of the time (docs/spark.md). What it raises, the work itself
+    will tell; a JVM that has ended meanwhile needs none of it.
     """
 
-    def load() -> None:
-        # A JVM that has ended in the meantime needs nothing.
-        with suppress(Py4JError, OSError):
-            assert spark._jvm is not None
-            spark._jvm.java.lang.Class.forName("org.apache.spark.sql.catalyst.util.CollationAwareUTF8String")
+    def practise() -> None:
+        with suppress(Exception):
+            other = spark.newSession()
+            suit(other, settings, small=True)
+            assert other._jvm is not None
+            other._jvm.java.lang.Class.forName("org.apache.spark.sql.catalyst.util.CollationAwareUTF8String")
+            for piece in work:
+                piece(other)
 
-    threading.Thread(target=load, daemon=True).start()
+    threading.Thread(target=practise, daemon=True).start()
 
 
 def is_alive() -> bool:

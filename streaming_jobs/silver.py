@@ -11,7 +11,7 @@ compared before anything is written: a batch that changes nothing commits nothin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -51,6 +51,17 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     """
     anew = meaning.require_same(contract, run.settings.table(contract.silver_table))
     _follow(spark, contract, run, anew=anew, guarded=False)
+
+
+def practice(contract: Contract, settings: Settings) -> Callable[[SparkSession], None]:
+    """Judge a row of nothing, so that the JVM has done it once (`session.prepare`). Without a Bronze table: nothing."""
+    feed = {"_change_type": pa.string(), "_commit_version": pa.int64(), "_commit_timestamp": pa.timestamp("us", "UTC")}
+
+    def judge_one(spark: SparkSession) -> None:
+        if columns := small.columns(settings.table(contract.bronze_table)):
+            hold(_judged(small.blank(spark, {**columns, **feed}), contract))
+
+    return judge_one
 
 
 def rebuild(spark: SparkSession, contract: Contract, run: Run) -> None:
@@ -472,8 +483,8 @@ def _decided_in_memory(came: Held, went: Held | None, current: Held, contract: C
     if decided is None or not decided.open.num_rows:
         return decided
     open_keys = came.spark.createDataFrame(decided.open.select(contract.silver.keys))
-    winners = hold(_winners(open_keys, contract, run).select(*versions.stored(contract)))
-    return None if winners.rows is None else in_memory.settle(decided, winners.rows, contract)
+    winners = small.local(_winners(open_keys, contract, run).select(*versions.stored(contract)))
+    return None if winners is None else in_memory.settle(decided, winners.rows, contract)
 
 
 def _put(decided: Decided, table: Path, contract: Contract, txn: Txn) -> bool:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from streaming_jobs import damage, landing, ledger, locks, pending, space
 from streaming_jobs.contract import SETTINGS, Contract, examine_all, load_all
 from streaming_jobs.errors import ContractError, Failure, InputRefused, Stopped, UsageError, as_failure
-from streaming_jobs.increment import Step, starts, take
+from streaming_jobs.increment import Step, practice, starts, take
 from streaming_jobs.run import Ended, Looked, Run, new_id, outcome
 from streaming_jobs.settings import Settings
 
@@ -89,6 +89,7 @@ def watch(datasets: Sequence[str], run: Run, every: float, told: Told, beside: A
 
         steps = starts()
         with session.opened(run.settings, held, lasting=True) as spark:
+            session.prepare(spark, run.settings, practice(contracts[0], list(steps), run.settings))
             told.say(f"watching {', '.join(c.dataset for c in contracts)} every {every:g} s until SIGTERM or Ctrl-C")
             watched = [_Dataset(c.dataset, c) for c in contracts]
             gc.freeze()  # what is there now stays: the collections below need not look at it

@@ -169,6 +169,10 @@ MUTATIONS = (
         "test_model.py::test_a_key_that_moves_to_another_partition_is_found_in_its_old_one",
     ),
     Mutation(
+        "partitions of the rows that move, in memory", "silver.py", "{*decided.moved[p].to_pylist(), *decided.out[p].to_pylist()}",
+        "{*decided.put[p].to_pylist()}", "test_model.py::test_a_key_that_moves_to_another_partition_is_found_in_its_old_one",
+    ),
+    Mutation(
         "meaning of the table", "meaning.py", "if all(d.effect is Effect.ADDS for d in found):", "if True:",
         "test_meaning.py::test_a_change_of_meaning_is_refused_without_a_write_while_bronze_goes_on_and_a_rebuild_applies_it",
     ),

@@ -213,7 +213,7 @@ def test_after_hundreds_of_histories_the_tables_are_what_a_plain_reading_gives(s
     check(spark, tmp_path, int(os.environ.get("HISTORIES", "200")), fixed=False)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("either_way")
 def test_a_key_that_moves_to_another_partition_is_found_in_its_old_one(home: Home) -> None:
     home.contract(CONTRACTS["in partitions"])
     home.land("a.csv", "1,open,2026-01-01,1.00", "2,open,2026-01-01,2.00", "3,,2026-01-01,3.00")

@@ -10,6 +10,7 @@ import pytest
 from deltalake import DeltaTable
 
 from streaming_jobs import small, verify
+from streaming_jobs.increment import practice
 from streaming_jobs.ledger import FileRow, RunRow
 from streaming_jobs.operations import files
 from tests.conftest import BY_STATE, HEADER, ORDERS, Home, assert_rows
@@ -383,3 +384,23 @@ def test_a_raw_column_dropped_from_the_contract_does_not_keep_a_correction_out(h
     home.ok("bronze", "silver")
     assert_rows(home.table("silver/orders").select("id", "state"), [("1", "paid"), ("2", "open")], "id string, state string")
     assert home.table("quarantine/orders").count() == 0
+
+
+def test_what_is_practised_beside_a_run_is_what_the_layers_do_and_leaves_nothing(home: Home) -> None:
+    home.contract()
+    (contract,) = home.contracts()
+    layers = ("bronze", "silver", "gold")
+    several = home.settings.model_copy(update={"cores": 2})
+    for piece in practice(contract, layers, several):
+        piece(home.spark.newSession())  # before there are tables
+    assert not (home.path / "data" / "bronze").exists()
+    home.land("a.csv", "1,open,2026-01-01,1.00")
+    home.ok()
+    before, done = home.versions(), home.spark.sparkContext._jsc.sc().dagScheduler().numTotalJobs()
+    pieces = practice(contract, layers, several)
+    for piece in pieces:
+        piece(home.spark.newSession())
+    assert (len(pieces), home.versions()) == (2, before)
+    assert home.spark.sparkContext._jsc.sc().dagScheduler().numTotalJobs() - done >= 2
+    assert practice(contract, layers, home.settings.model_copy(update={"cores": 1})) == []
+    assert practice(contract, ("bronze",), several) == []
