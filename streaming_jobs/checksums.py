@@ -1,8 +1,8 @@
 """Version checksums: beside a commit, a file with the schema, the protocol and the size of the table at that version.
 
 Delta's protocol asks every writer for them ("Version Checksum File"); Spark writes them, delta-rs 1.6 does not. Without one Spark
-learns schema and protocol of a version by a query over the log: five jobs whenever a stream of changes starts (docs/spark.md). With
-them it also compares each table that it writes to with what the file says, and stops where they differ.
+learns schema and protocol of a version by a query over the log: five jobs whenever a stream of changes starts (docs/spark.md). It
+also builds its own on the one before, and compares when it writes a checkpoint; where they differ it stops.
 
 A table is as good without: a crash may come between commit and file, and the next `write` makes up for the newest version.
 """
