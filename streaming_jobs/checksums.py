@@ -43,10 +43,9 @@ def _newest_actions(log: Path, version: int) -> dict[str, Any] | None:
     """`metadata` and `protocol` of a version, word for word as the log has them: Spark compares the texts. None: not in it any more."""
     found: dict[str, Any] = {}
     for number in range(version, -1, -1):
-        checksum, commit = (log / f"{number:020}.{kind}" for kind in ("crc", "json"))
-        if checksum.exists():
-            kept = json.loads(checksum.read_text("utf-8"))
-            return {name: found.get(name, kept[name]) for name in ("metadata", "protocol")}
+        if kept := _kept(log / f"{number:020}.crc"):
+            return {**kept, **found}
+        commit = log / f"{number:020}.json"
         if not commit.exists():
             return None
         with commit.open(encoding="utf-8") as lines:
@@ -57,3 +56,12 @@ def _newest_actions(log: Path, version: int) -> dict[str, Any] | None:
         if len(found) == 2:
             return found
     return None
+
+
+def _kept(checksum: Path) -> dict[str, Any] | None:
+    """What an earlier one says; None: it is not there, or a crash of the machine left less than all of it."""
+    try:
+        said = json.loads(checksum.read_text("utf-8"))
+        return {name: said[name] for name in ("metadata", "protocol")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -248,6 +248,12 @@ def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         hold_nothing(monkeypatch)
 
 
+def jobs(spark: SparkSession) -> int:
+    """How many jobs this session has begun."""
+    scheduler = spark.sparkContext._jsc.sc().dagScheduler()
+    return int(scheduler.numTotalJobs())
+
+
 def assert_rows(actual: DataFrame, rows: Sequence[tuple[Any, ...]], schema: str) -> None:
     """The frame holds exactly these rows, in any order; schema: `name type, …`, a cast of the actual columns."""
     expected = actual.sparkSession.createDataFrame(list(rows), schema)

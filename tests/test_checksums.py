@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from streaming_jobs import checksums, gold, silver, tables
 from streaming_jobs.tables import Txn
-from tests.conftest import Home
+from tests.conftest import Home, jobs
 
 FOLLOWED = ("bronze/orders", "silver/orders")
 OTHERS = ("quarantine/orders", "gold/by_state")
@@ -35,12 +35,6 @@ def agrees(spark: SparkSession, table: Path) -> bool:
     snapshot = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, str(table)).unsafeVolatileSnapshot()
     nothing = jvm.org.apache.spark.api.python.PythonUtils.toScalaMap({})
     return bool(snapshot.checksumOpt().isDefined() and snapshot.validateChecksum(nothing))
-
-
-def jobs(spark: SparkSession) -> int:
-    """How many jobs this session has begun."""
-    scheduler = spark.sparkContext._jsc.sc().dagScheduler()
-    return int(scheduler.numTotalJobs())
 
 
 def three_days(home: Home) -> None:
@@ -95,6 +89,15 @@ def test_a_checksum_that_a_crash_left_out_is_made_up_for_and_says_the_same(home:
         newest.write_text("")
         checksums.write(table)
         assert newest.read_text() == "", "what is there is not written again"
+
+
+def test_one_that_cannot_be_read_is_passed_over_and_the_log_is_asked(home: Home, spark: SparkSession) -> None:
+    three_days(home)
+    table = home.settings.table("silver/orders")
+    for content in ("", "{", "{}", "[]"):
+        checksum(table, home.version("silver/orders")).write_text(content)
+        tables.commit_nothing(table)
+        assert agrees(spark, table), content
 
 
 def test_a_table_that_never_had_one_gets_its_first_from_the_whole_log(home: Home, spark: SparkSession) -> None:

@@ -13,7 +13,7 @@ from streaming_jobs import small, verify
 from streaming_jobs.increment import practice
 from streaming_jobs.ledger import FileRow, RunRow
 from streaming_jobs.operations import files
-from tests.conftest import BY_STATE, HEADER, ORDERS, Home, assert_rows
+from tests.conftest import BY_STATE, HEADER, ORDERS, Home, assert_rows, jobs
 
 SILVER = "id string, state string, at string, amount string, _file string, _row bigint"
 BRONZE = "id string, state string, at string, amount string, _file string, _row bigint"
@@ -396,11 +396,11 @@ def test_what_is_practised_beside_a_run_is_what_the_layers_do_and_leaves_nothing
     assert not (home.path / "data" / "bronze").exists()
     home.land("a.csv", "1,open,2026-01-01,1.00")
     home.ok()
-    before, done = home.versions(), home.spark.sparkContext._jsc.sc().dagScheduler().numTotalJobs()
+    before, done = home.versions(), jobs(home.spark)
     pieces = practice(contract, layers, several)
     for piece in pieces:
         piece(home.spark.newSession())
     assert (len(pieces), home.versions()) == (2, before)
-    assert home.spark.sparkContext._jsc.sc().dagScheduler().numTotalJobs() - done >= 2
+    assert jobs(home.spark) - done >= 2
     assert practice(contract, layers, home.settings.model_copy(update={"cores": 1})) == []
     assert practice(contract, ("bronze",), several) == []

@@ -83,7 +83,7 @@ def decide(arrived: pa.Table, gone: pa.Table | None, current: pa.Table, contract
     inserts = [n for key, n in newest.items() if key not in held]
     open_at = {old: n for n, old in differ if is_lost[old] and not follows(n, old)}
     left = [n for key, n in held.items() if is_lost[n] and key not in newest]
-    names = _values(rows, identity(contract))
+    arrivals = _values(_taken(rows, list(open_at.values())), identity(contract))
     accepted = len(inserts) + len(updates) + len(contested) - len(differ)
     return Decided(
         _taken(rows, [*inserts, *(n for n, _ in updates)]),
@@ -92,7 +92,7 @@ def decide(arrived: pa.Table, gone: pa.Table | None, current: pa.Table, contract
         accepted,
         rows.num_rows - accepted,
         _taken(current, [*open_at, *left]),
-        (*(names[n] for n in open_at.values()), *(None for _ in left)),
+        (*arrivals, *(None for _ in left)),
     )
 
 
