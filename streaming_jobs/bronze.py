@@ -38,6 +38,7 @@ from streaming_jobs import (
     landing,
     ledger,
     lines,
+    machine,
     pending,
     probe,
     reading,
@@ -301,6 +302,7 @@ def _ingest(spark: SparkSession, ingest: _Ingest, entries: Sequence[Entry], cloc
         if files:
             _load(spark, ingest, files, clock, in_place=in_place)
             clock = Clock()
+    machine.give_back()
 
 
 def _without_reading(ingest: _Ingest, new_id: int, found: Facts) -> FileRow | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -32,3 +33,12 @@ def young(heap: str, most: int) -> str:
     """
     size = int(heap[:-1]) << (10 if heap.endswith("g") else 0)
     return f"{min(most, size // 3)}m"
+
+
+def give_back() -> None:
+    """Let the system have the memory that this process's C libraries freed, of which they keep a store per thread.
+
+    Of 20 000 files read by threads that came to 30 MB (measured, docs/spark.md). With C libraries other than glibc nothing happens.
+    """
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)

@@ -38,7 +38,7 @@ _SMALL = {
 _LASTING = (
     "-XX:+UseSerialGC -XX:MinHeapFreeRatio=20 -XX:MaxHeapFreeRatio=40 -XX:+IgnoreUnrecognizedVMOptions -XX:TrimNativeHeapInterval=60000"
 )
-_BATCH = "-XX:+UseParallelGC"
+_BATCH = "-XX:+UseParallelGC -XX:+IgnoreUnrecognizedVMOptions -XX:TrimNativeHeapInterval=10000"
 # A run of a minute is over before much of what the second compiler does has paid, and it does it on the cores of the work: later, and less
 # of it at a time.
 _MUCH_COMPILED = (
@@ -120,7 +120,9 @@ def opened(settings: Settings, lock_fds: Iterable[int] = (), *, small: bool = Fa
     written = "" if lasting else class_archive.write(archive)
     compiled = "-XX:TieredStopAtLevel=1" if small else "" if lasting else _MUCH_COMPILED
     young = machine.young(settings.driver_memory, 256 if lasting else 384)
-    options = (written, _LASTING if lasting else _BATCH, f"-XX:MaxNewSize={young}", compiled)
+    # A run's is as large from the start: one that grows after each look has looked three times, and kept what it saw too early, by then.
+    sized = f"-XX:MaxNewSize={young}" if lasting else f"-XX:NewSize={young} -XX:MaxNewSize={young}"
+    options = (written, _LASTING if lasting else _BATCH, sized, compiled)
     try:
         yield start(settings, lock_fds, _SMALL if small else None, " ".join(options))
     finally:

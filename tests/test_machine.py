@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 from pathlib import Path
 
 import pytest
@@ -33,3 +35,23 @@ def test_without_a_limit_it_is_the_memory_of_the_machine(tmp_path: Path) -> None
 @pytest.mark.parametrize(("heap", "expected"), [("6g", "384m"), ("2g", "384m"), ("1g", "341m"), ("1024m", "341m"), ("512m", "170m")])
 def test_the_young_generation_is_bounded_and_leaves_a_small_heap_to_what_is_old(heap: str, expected: str) -> None:
     assert machine.young(heap, 384) == expected
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep less")
+def test_what_c_libraries_freed_goes_back_to_the_system() -> None:
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    blocks = [libc.malloc(64 << 10) for _ in range(1024)]
+    for block in blocks:
+        ctypes.memset(block, 1, 64 << 10)
+    for block in blocks[:-1]:  # the last one holds the end of the store, which would go back by itself
+        libc.free(block)
+    before = _resident_mib()
+    machine.give_back()
+    assert before - _resident_mib() > 48
+    libc.free(blocks[-1])
+
+
+def _resident_mib() -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon:"))
+    return int(line.split()[1]) >> 10
