@@ -58,7 +58,8 @@ def start(spark: SparkSession, contract: Contract, run: Run) -> None:
     if gone or checkpoints.is_outdated(checkpoint, silver):
         checkpoints.discard(checkpoint)
     failed: _Failed = {}
-    streams.run_available(streams.read_changes(spark, silver), apply_changes(contract, run, failed), checkpoint, run.stop)
+    changes = streams.read_changes(spark, silver, checkpoints.beginning(checkpoint, silver))
+    streams.run_available(changes, apply_changes(contract, run, failed), checkpoint, run.stop)
     # A stream that starts over an empty Silver has no batch at all, and Gold may hold groups of before.
     _build(spark, contract, run, failed, every=checkpoints.is_new(checkpoint))
     if failed:

@@ -98,6 +98,7 @@ _CONF: Mapping[str, str] = {
     "spark.sql.streaming.ui.enabled": "false",
     "spark.sql.streaming.numRecentProgressUpdates": "1",
     "spark.python.sql.dataFrameDebugging.enabled": "false",
+    "spark.sql.inMemoryColumnarStorage.compressed": "false",
 }
 
 

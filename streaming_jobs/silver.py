@@ -88,7 +88,7 @@ def _follow(spark: SparkSession, contract: Contract, run: Run, *, anew: bool, gu
         # Before they are created: a table that was lost lacks what the stream has passed.
         checkpoints.discard(checkpoint)
     create(spark, contract, run)
-    since = None
+    since = checkpoints.beginning(checkpoint, bronze)
     # A stream that starts over begins with Bronze as it is and cannot say what went away before.
     if anew or (checkpoints.is_new(checkpoint) and any(checkpoints.table_bytes(table) for table in held)):
         lost = lost or (None if anew else f"checkpoints/silver/{contract.dataset} was lost")
