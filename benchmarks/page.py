@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import plot
+from benchmarks import crossing, plot
 from benchmarks.bars import bars, faster_peers, shown
 from benchmarks.measure import LAYERS, Taken
 from benchmarks.records import Record, Result, ratio, spread
@@ -40,6 +40,7 @@ def inserted(page: str, between: str) -> str:
 def text(results: Mapping[str, Result]) -> str:
     ordered = {work: results[work] for work in TITLES if work in results}
     parts = ["## What is promised, and what was measured", _promises(ordered), "### Where a peer is faster", _faster(ordered)]
+    parts += ["### Where the crossing lies", _crossing(ordered)]
     parts += ["## Who is compared", *_who(ordered)]
     for work, result in ordered.items():
         parts += [f"## {TITLES[work]}", tables(result)]
@@ -96,6 +97,16 @@ def _promises(results: Mapping[str, Result]) -> str:
 
 def _faster(results: Mapping[str, Result]) -> str:
     return "\n".join(f"- {line}" for line in faster_peers(results)) or "Nowhere in what was measured."
+
+
+def _crossing(results: Mapping[str, Result]) -> str:
+    found = crossing.ratios(results)
+    if not found:
+        return "No peer without Spark was measured."
+    loads = crossing.sizes(results)
+    rows = [(f"{size}", work, *(shown(of.get(size)) for of in found.values())) for size, (work, _) in loads.items()]
+    said = [f"- {crossing.sentence(peer, of)}" for peer, of in found.items()]
+    return "\n\n".join((_grid(("rows at once", "work", *found), rows), "\n".join(said)))
 
 
 def _who(results: Mapping[str, Result]) -> list[str]:

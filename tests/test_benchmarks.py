@@ -14,12 +14,12 @@ from deltalake import DeltaTable, write_deltalake
 
 pytest.importorskip("duckdb", reason="the benchmark writes its files and compares tables with DuckDB")
 
-from benchmarks import deliveries, equal, measure, page, plot, race, records
+from benchmarks import crossing, deliveries, equal, measure, page, plot, race, records
 from benchmarks.bars import bars
 from benchmarks.contestants import OURS, Contestant
 from benchmarks.measure import Stopped, Taken, TooLong, Written
 from benchmarks.race import Entry
-from benchmarks.records import Record, Result
+from benchmarks.records import Record, Result, Spread
 
 DAY = date(2018, 1, 1)
 
@@ -292,6 +292,20 @@ def test_the_page_says_what_was_measured_and_which_promise_was_not_kept():
         "2026-03-01, commit abc1234; cores 2.",
         "",
     ]
+
+
+@pytest.mark.parametrize(
+    ("of_ours", "said"),
+    [
+        ((0.1, 0.5), "faster at every size that was measured, up to 25 000 000 rows at once: no crossing there. Nearest to it: 0.50 of"),
+        ((0.5, 1.0), "faster up to 10 000 rows at once, we from 25 000 000 on; the crossing lies between."),
+        ((1.0, 1.5), "not faster from 10 000 rows at once on."),
+    ],
+)
+def test_the_page_says_from_how_many_rows_on_a_peer_without_spark_is_not_faster(of_ours, said):
+    small, large = (Spread(value, value, value) for value in of_ours)
+    assert crossing.sentence("duckdb_delta", {10_000: small, 25_000_000: large}).startswith(f"duckdb_delta: {said}")
+    assert crossing.ratios(made_up()) == {"polars_delta": {10_000: Spread(1 / 3, 0.25, 0.5)}}, "of the shortest history, without Spark"
 
 
 def test_a_spark_peer_that_is_slower_everywhere_is_a_promise_kept_and_one_that_ties_is_not():
