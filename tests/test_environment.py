@@ -106,6 +106,17 @@ def test_a_run_that_finds_too_little_room_does_not_begin(home: Home, monkeypatch
     assert home.versions() == {}
 
 
+def test_the_room_for_what_silver_holds_while_it_works_is_asked_for_before_and_of_bronze_alone_is_not(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.land("a.csv", f"1,{'x' * (1 << 20)},2026-01-01,1.00")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 258 << 20))
+    with pytest.raises(UsageError, match=r"has 258 MiB of free space, this run may need 261; nothing was read or written"):
+        home.run()
+    assert home.versions() == {}
+    home.ok("bronze")
+
+
 def test_a_clock_that_was_set_back_changes_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     home.land("a.csv", "1,open,2026-01-01,1.00", "2,open,2026-01-01,2.00", at=1_767_600_000)
     home.ok()
