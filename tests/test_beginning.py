@@ -9,7 +9,7 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
 from streaming_jobs import checkpoints, tables
-from tests.conftest import Home, assert_same, jobs
+from tests.conftest import Home, assert_same, crash_at, jobs
 
 
 def two_files(home: Home) -> None:
@@ -59,6 +59,20 @@ def test_silver_and_gold_are_the_same_wherever_their_streams_begin(
     monkeypatch.setattr(checkpoints, "beginning", lambda *_: None)
     lay(other_home)
     other_home.ok("silver", "gold")
+    for here, there in zip(results(home), results(other_home), strict=True):
+        assert_same(here, there)
+
+
+@pytest.mark.parametrize("point", ["silver.judged", "silver.merged", "gold.touched"])
+def test_a_batch_that_began_with_commits_comes_again_after_a_crash_though_the_table_lost_rows_meanwhile(
+    home: Home, other_home: Home, point: str
+) -> None:
+    two_files(home)
+    with crash_at(point):
+        home.run("silver", "gold")
+    for at in (home, other_home):
+        corrected(at)
+        at.ok()
     for here, there in zip(results(home), results(other_home), strict=True):
         assert_same(here, there)
 
