@@ -100,11 +100,11 @@ def _faster(results: Mapping[str, Result]) -> str:
 
 
 def _crossing(results: Mapping[str, Result]) -> str:
-    found = crossing.ratios(results)
+    loads = crossing.loads(results)
+    found = crossing.ratios(loads)
     if not found:
         return "No peer without Spark was measured."
-    loads = crossing.sizes(results)
-    rows = [(f"{size}", work, *(shown(of.get(size)) for of in found.values())) for size, (work, _) in loads.items()]
+    rows = [(f"{load.rows}", load.work, *(shown(of.get(load.rows)) for of in found.values())) for load in loads]
     said = [f"- {crossing.sentence(peer, of)}" for peer, of in found.items()]
     return "\n\n".join((_grid(("rows at once", "work", *found), rows), "\n".join(said)))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks.contestants import OURS, PEERS
 from benchmarks.measure import Taken
 from benchmarks.records import Result
+from streaming_jobs import grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +66,7 @@ def _dress(axes: Axes, title: str, days: Sequence[int], rows: str) -> None:
 
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xticks(days, [f"{number:,}".replace(",", " ") for number in days])
+    axes.set_xticks(days, [grid.number(number) for number in days])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel(f"days of history, {rows} rows each", color=INK)

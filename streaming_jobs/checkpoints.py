@@ -179,13 +179,13 @@ def beginning(checkpoint: Path, table: Path) -> int | None:
     Of a table that has only ever gained rows both are the same rows. Its few commits are files to read; the table as it is, for Spark, is
     a query over them, with expressions to compile that nothing else of a first load needs: 3 of 55 s (docs/spark.md).
     """
-    if not is_new(checkpoint) or not (table / "_delta_log").is_dir():
+    if not is_new(checkpoint):
         return None
     try:
-        commits = [_commit(table, version) for version in range(snapshots.existing(table).version() + 1)]
-        if not 1 < len(commits) <= _FEW_COMMITS:
+        created, *commits = [_commit(table, version) for version in range(snapshots.existing(table).version() + 1)]
+        if not 0 < len(commits) < _FEW_COMMITS:
             return None
-        return 0 if all(commit.exists() for commit in commits) and all(_only_adds(commit) for commit in commits[1:]) else None
+        return 0 if created.exists() and all(map(_only_adds, commits)) else None
     except _UNREADABLE:
         return None
 

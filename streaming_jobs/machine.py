@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from pathlib import Path
 
@@ -40,5 +39,7 @@ def give_back() -> None:
 
     Of 20 000 files read by threads that came to 30 MB (measured, docs/spark.md). With C libraries other than glibc nothing happens.
     """
+    import ctypes  # here: every command imports this module, and one without work has no use for it
+
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)

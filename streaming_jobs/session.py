@@ -122,8 +122,8 @@ def opened(settings: Settings, lock_fds: Iterable[int] = (), *, small: bool = Fa
     compiled = "-XX:TieredStopAtLevel=1" if small else "" if lasting else _MUCH_COMPILED
     young = machine.young(settings.driver_memory, 256 if lasting else 384)
     # A run's is as large from the start: one that grows after each look has looked three times, and kept what it saw too early, by then.
-    sized = f"-XX:MaxNewSize={young}" if lasting else f"-XX:NewSize={young} -XX:MaxNewSize={young}"
-    options = (written, _LASTING if lasting else _BATCH, sized, compiled)
+    collected = _LASTING if lasting else f"{_BATCH} -XX:NewSize={young}"
+    options = (written, collected, f"-XX:MaxNewSize={young}", compiled)
     try:
         yield start(settings, lock_fds, _SMALL if small else None, " ".join(options))
     finally:

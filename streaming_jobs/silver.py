@@ -88,7 +88,7 @@ def _follow(spark: SparkSession, contract: Contract, run: Run, *, anew: bool, gu
         # Before they are created: a table that was lost lacks what the stream has passed.
         checkpoints.discard(checkpoint)
     create(spark, contract, run)
-    since = checkpoints.beginning(checkpoint, bronze)
+    since: int | None
     # A stream that starts over begins with Bronze as it is and cannot say what went away before.
     if anew or (checkpoints.is_new(checkpoint) and any(checkpoints.table_bytes(table) for table in held)):
         lost = lost or (None if anew else f"checkpoints/silver/{contract.dataset} was lost")
@@ -97,6 +97,8 @@ def _follow(spark: SparkSession, contract: Contract, run: Run, *, anew: bool, gu
         since = tables.version(bronze)
         recompute(spark, contract, run, since, guarded=guarded)
         hit("silver.recomputed")
+    else:
+        since = checkpoints.beginning(checkpoint, bronze)
     if lost:
         run.notify(Healed("silver", contract.dataset, f"{lost}: made again from all of bronze"))
     silver = settings.table(contract.silver_table)
