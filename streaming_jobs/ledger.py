@@ -202,22 +202,57 @@ _held: dict[tuple[Path, str], tuple[snapshots.Commit, Known]] = {}
 
 
 def _known(table: Path, dataset: str) -> Known:
-    batches = _execute({"files": table}, _KNOWN.format(dataset=text(dataset), archived=text(ARCHIVED), accepted=text(ACCEPTED)))
-    rows, marks = _rows(batches), [mark for batch in batches for mark in zip(*(batch.column(c).to_pylist() for c in _MARKS), strict=True)]
-    if not rows:
-        return Known()
+    """Of most rows only a few columns become values of Python: every file has an intent, and a decision for each of its deliveries."""
+    batches = _execute({"files": table}, f"SELECT * FROM files WHERE dataset = {text(dataset)}")
+    last_id, last_decided_id, last_loaded_id = 0, -1, -1
+    intents: list[tuple[int, _At]] = []  # with the ingest that each announced
+    newest: dict[tuple[str, bool], tuple[_Rank, _At]] = {}  # of a path: the last decision that left rows in Bronze, and the last other one
+    for number, batch in enumerate(batches):
+        columns = (batch.column(name).to_pylist() for name in ("path", "status", "reason", "ingest_id", "rows"))
+        for at, (path, status, reason, ingest_id, rows) in enumerate(zip(*columns, strict=True)):
+            last_id = max(last_id, ingest_id)
+            if status == Status.READING:
+                intents.append((ingest_id, (number, at)))
+                continue
+            last_decided_id = max(last_decided_id, ingest_id)
+            if status == Status.INGESTED and rows and reason != ARCHIVED:
+                last_loaded_id = max(last_loaded_id, ingest_id)
+            rank, kind = _rank(ingest_id, reason), (path, status in _LOADED)
+            if kind not in newest or newest[kind][0] < rank:
+                newest[kind] = rank, (number, at)
+    open_intents = [at for ingest_id, at in intents if ingest_id == last_id > last_decided_id]
     states: dict[str, FileState] = {}
-    intents = []
-    for row in rows:
-        if row.status is Status.READING:
-            intents.append(row)
-            continue
+    for row in sorted(_picked(batches, [at for _, at in newest.values()]), key=lambda row: (row.path, _rank(row.ingest_id, row.reason))):
+        # A decision that left no rows says nothing of those that an earlier one left.
         before = states.get(row.path)
-        loaded = row if row.status in (Status.INGESTED, Status.REPEAT) else None
-        # Newest first: the first row of a path is its last decision, a later one can only be what was loaded.
-        states[row.path] = replace(before, loaded=before.loaded or loaded) if before else FileState(row, loaded)
-    last_id, last_loaded_id = marks[0]
-    return Known(states, last_id, last_loaded_id, tuple(intents))
+        loaded = row if row.status in _LOADED else before.loaded if before else None
+        states[row.path] = FileState(row, loaded)
+    return Known(states, last_id, last_loaded_id, tuple(sorted(_picked(batches, open_intents), key=lambda row: row.path)))
+
+
+_At = tuple[int, int]
+"""Batch, and row in it."""
+
+_Rank = tuple[int, bool]
+
+# A repeat carries the rows of the content it repeats, so one row tells what Bronze holds.
+_LOADED = (Status.INGESTED, Status.REPEAT)
+
+
+def _rank(ingest_id: int, reason: str | None) -> _Rank:
+    """Orders the decisions about a path.
+
+    A file accepted by hand has two of one ingest: the decision, and the acceptance, which may be written beside a Bronze batch and so
+    takes no number of its own.
+    """
+    return ingest_id, reason == ACCEPTED
+
+
+def _picked(batches: Sequence[arrow.RecordBatch], places: Sequence[_At]) -> tuple[FileRow, ...]:
+    wanted: dict[int, list[int]] = {}
+    for number, at in places:
+        wanted.setdefault(number, []).append(at)
+    return _rows([batches[number].take(arrow.Array(rows, type=_LONG)) for number, rows in wanted.items()])
 
 
 def _after(known: Known, rows: Sequence[FileRow]) -> Known:
@@ -235,32 +270,13 @@ def _after(known: Known, rows: Sequence[FileRow]) -> Known:
             continue
         state = states.get(row.path, FileState(row, None))
         last, loaded = state.last, state.loaded
-        if (row.ingest_id, row.reason == ACCEPTED) >= (last.ingest_id, state.accepted):
+        if _rank(row.ingest_id, row.reason) >= _rank(last.ingest_id, last.reason):
             last = row
-        if row.status in (Status.INGESTED, Status.REPEAT) and (loaded is None or row.ingest_id >= loaded.ingest_id):
+        if row.status in _LOADED and (loaded is None or row.ingest_id >= loaded.ingest_id):
             loaded = row
         states[row.path] = FileState(last, loaded)
     loads = [r.ingest_id for r in rows if r.status is Status.INGESTED and r.rows and r.reason != ARCHIVED]
     return Known(states, last_id, max([known.last_loaded_id, *loads]), tuple(sorted(intents, key=lambda r: r.path)))
-
-
-# A repeat carries the rows of the content it repeats, so one row tells what Bronze holds. A file accepted by hand has two rows of one
-# ingest: the decision, and the acceptance, which may be written beside a Bronze batch and so takes no number of its own.
-_MARKS = ("last_id", "last_loaded_id")
-_KNOWN = """
-WITH mine AS (
-  SELECT *, status = 'reading' AS reads, reason IS NOT DISTINCT FROM {accepted} AS by_hand FROM files WHERE dataset = {dataset}),
-marks AS (
-  SELECT max(ingest_id) AS last_id, coalesce(max(CASE WHEN NOT reads THEN ingest_id END), -1) AS decided_id,
-    coalesce(max(CASE WHEN status = 'ingested' AND rows > 0 AND reason IS DISTINCT FROM {archived} THEN ingest_id END), -1)
-      AS last_loaded_id FROM mine),
-placed AS (
-  SELECT *, row_number() OVER (PARTITION BY path, reads, status IN ('ingested', 'repeat') ORDER BY ingest_id DESC, by_hand DESC) AS n
-  FROM mine)
-SELECT * FROM placed CROSS JOIN marks
-WHERE CASE WHEN reads THEN ingest_id = last_id AND last_id > decided_id ELSE n = 1 END
-ORDER BY path, ingest_id DESC, by_hand DESC
-"""
 
 
 def latest_files(settings: Settings, datasets: Sequence[str], status: Status | None = None) -> tuple[FileRow, ...]:
