@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streaming_jobs import damage, locks, marks, pending, space
+from streaming_jobs import damage, locks, marks, pending, snapshots, space
 from streaming_jobs.contract import Contract, remember
 from streaming_jobs.errors import Failure, InputRefused, Stopped, as_failure
 from streaming_jobs.ledger import FileRow, Status
@@ -66,7 +67,8 @@ def increment(
 
     noted = replace(run, notify=note)
     with locks.hold(run.settings, layers, [c.dataset for c in contracts]) as descriptors:
-        work, failures = _look(layers, contracts, run)
+        with snapshots.opened_ahead(_read_last(layers, contracts, run.settings)):
+            work, failures = _look(layers, contracts, run)
         if any(p.reasons for p in work):
             failures = _work(layers, contracts, work, failures, noted, descriptors, entered)
         if not failures:  # a run that fails may say that nothing was written
@@ -95,6 +97,13 @@ def redo(steps: Mapping[str, Step], contracts: Sequence[Contract], run: Run, ent
     ):
         failures = _each(steps, contracts, spark, noted, entered)
     return Outcome(run.run_id, tuple(notes), tuple(failures))
+
+
+def _read_last(layers: Sequence[str], contracts: Sequence[Contract], settings: Settings) -> Iterator[Path]:
+    """Tables in the order in which the layers after the first are looked at; Silver's log names a file for each day or more."""
+    for contract in contracts:
+        for layer in layers[1:]:
+            yield from (settings.table(name) for name in marks.tables(layer, contract))
 
 
 def _look(layers: Sequence[str], contracts: Sequence[Contract], run: Run) -> tuple[list[Pending], list[Failed]]:

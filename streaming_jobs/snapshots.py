@@ -6,9 +6,11 @@ and transactions some thirty times.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from deltalake import DeltaTable
@@ -21,20 +23,42 @@ Commit = tuple[int, int, int, int]
 """Version, and time, inode and size of its file: a table made anew under its name has others."""
 
 _opened: dict[Path, tuple[Commit, DeltaTable]] = {}
+_opening: dict[Path, Lock] = {}
 
 
 def newest(table: Path) -> DeltaTable | None:
     """The newest version of a table, to be read only; None: there is no table."""
-    held = _opened.get(table)
-    if held and _is_newest(table, held[0]):
-        return held[1]
-    if not DeltaTable.is_deltatable(str(table)):
-        return None
-    found = DeltaTable(str(table))
-    commit = _commit(table, found.version())
-    if commit:
-        _opened[table] = (commit, found)
-    return found
+    with _opening.setdefault(table, Lock()):
+        held = _opened.get(table)
+        if held and _is_newest(table, held[0]):
+            return held[1]
+        if not DeltaTable.is_deltatable(str(table)):
+            return None
+        found = DeltaTable(str(table))
+        commit = _commit(table, found.version())
+        if commit:
+            _opened[table] = (commit, found)
+        return found
+
+
+@contextmanager
+def opened_ahead(tables: Iterable[Path]) -> Iterator[None]:
+    """Tables that will be asked for are opened one after the other beside what is done within; delta-rs does not hold Python up.
+
+    One that cannot be opened is told of when it is asked for.
+    """
+
+    def open_each() -> None:
+        for table in tables:
+            with suppress(Exception):
+                newest(table)
+
+    beside = Thread(target=open_each)
+    beside.start()
+    try:
+        yield
+    finally:
+        beside.join()
 
 
 def let_go(table: Path) -> None:
