@@ -10,12 +10,11 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from streaming_jobs import jars as jar_files
-from streaming_jobs import machine, yamltext
+from streaming_jobs import machine
 from streaming_jobs.errors import SettingsError
 
 PREFIX = "STREAMING_JOBS_"
@@ -89,6 +88,11 @@ def load(home: Path | None = None) -> Settings:
 def _read(file: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
+    # Only here: without a file of settings a run without work does without YAML, too.
+    import yaml
+
+    from streaming_jobs import yamltext
+
     try:
         values = yaml.safe_load(file.read_text("utf-8")) or {}
     except UnicodeDecodeError as error:

@@ -210,10 +210,10 @@ def test_a_run_without_work_neither_starts_spark_nor_imports_what_takes_long(hom
     home.land("a.csv", *DAY)
     home.ok()
     code = (
-        "import sys; from streaming_jobs.__main__ import app\n"
+        "import sys; from streaming_jobs.commands import app\n"
         f"try: app(['--home', {str(home.path)!r}, 'run'])\n"
         "except SystemExit as end:\n"
-        "    sys.exit(end.code or ' '.join({'pyspark', 'pyarrow', 'sqlglot', 'jsonschema', 'rich'} & set(sys.modules)) or None)"
+        "    sys.exit(end.code or ' '.join({'pyspark', 'pyarrow', 'sqlglot', 'jsonschema', 'rich', 'yaml'} & set(sys.modules)) or None)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
