@@ -2,7 +2,7 @@
 
 The route of the data is the route through the code:
 
-    __main__   the command line: parse, call one function, print, exit code
+    commands   the command line: parse, call one function, print, exit code; `__main__` starts it
     bronze     new and changed files -> bronze; append, or replace the rows of one file
     silver     bronze changes -> silver, the newest valid row per key; refused rows -> quarantine
     gold       silver changes -> gold; the touched groups computed again

@@ -314,7 +314,7 @@ def sample(context: typer.Context, rows: Annotated[int, typer.Option(min=100, he
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command that the arguments name, and exit with its code."""
     arguments = _hoisted(sys.argv[1:])
     try:
         code = app(arguments, prog_name="streaming-jobs", standalone_mode=False)
@@ -693,7 +693,3 @@ def _lint(call: _Call, datasets: Sequence[str] | None) -> int:
     code = 0 if report.clean else ContractError.exit_code
     call.console.result({"exit_code": code, "contracts": [asdict(file) for file in report.files]})
     return code
-
-
-if __name__ == "__main__":
-    main()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
 from streaming_jobs import ledger, locks, settings
-from streaming_jobs.__main__ import _hoisted, app
+from streaming_jobs.commands import _hoisted, app
 from streaming_jobs.ledger import FileRow, Status
 from tests.conftest import ORDERS, call
 
@@ -39,6 +41,18 @@ def invoke(home: Path, *arguments: str) -> Any:
 )
 def test_general_options_are_taken_wherever_they_stand(given: list[str], understood: list[str]) -> None:
     assert _hoisted(given) == understood
+
+
+def test_garbage_is_looked_for_while_a_command_works_and_not_once_it_is_over() -> None:
+    code = (
+        "import atexit, gc, sys\n"
+        "from streaming_jobs import __main__, commands\n"
+        "atexit.register(lambda: print('after', gc.isenabled()))\n"  # called last, being registered first
+        "commands.main = lambda: print('within', gc.isenabled())\n"
+        "__main__.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["within True", "after False", ""]
 
 
 def test_an_unknown_command_or_option_is_a_usage_error(home: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
-from streaming_jobs.__main__ import app
+from streaming_jobs.commands import app
 from tests import oracle
 from tests.conftest import ORDERS, Home
 

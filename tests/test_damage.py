@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
 from streaming_jobs import ledger, locks, settings
-from streaming_jobs.__main__ import app
+from streaming_jobs.commands import app
 from streaming_jobs.run import Healed
 from tests import oracle
 from tests.conftest import ORDERS, ROOT, Home, forget_tables, home_at

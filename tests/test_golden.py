@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
 from streaming_jobs import session, settings
-from streaming_jobs.__main__ import app
+from streaming_jobs.commands import app
 from tests import oracle
 from tests.conftest import FAST, ROOT, Home, forget_tables, home_at
 

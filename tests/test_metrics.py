@@ -311,7 +311,7 @@ def test_a_file_that_cannot_be_written_is_one_warning_and_changes_nothing_else(b
 
 def test_without_a_setting_nothing_of_it_is_even_imported_and_with_one_no_spark(bare_home: Path) -> None:
     code = (
-        "import sys; from streaming_jobs.__main__ import app\n"
+        "import sys; from streaming_jobs.commands import app\n"
         f"try: app(['--home', {str(bare_home)!r}, 'run'])\n"
         "except SystemExit: print(sorted({'pyspark', 'prometheus_client', 'streaming_jobs.lineage'} & set(sys.modules)))"
     )

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "streaming_jobs"
 LAYERS = {"bronze", "silver", "gold"}
-ABOVE_THE_LAYERS = {"__main__", "operations"}  # these call layers; the rest is called by them
+ABOVE_THE_LAYERS = {"__main__", "commands", "operations"}  # these call layers; the rest is called by them
 LOCKS = ("requirements-build.txt", "requirements.txt", "requirements-dev.txt", "requirements-bench.txt")
 FOUNDATION = {"errors", "machine", "jars", "settings", "contract", "locks"}
 
@@ -72,7 +72,7 @@ for module in sys.argv[1:]:
 
 
 def test_the_command_line_is_there_before_pyspark_is_imported():
-    code = "import sys, streaming_jobs.__main__; sys.exit('pyspark' in sys.modules)"
+    code = "import sys, streaming_jobs.commands; sys.exit('pyspark' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from streaming_jobs import stop
-from streaming_jobs.__main__ import main
+from streaming_jobs.commands import main
 from streaming_jobs.errors import Failure, Stopped
 from streaming_jobs.settings import Settings
 from tests.conftest import ROOT

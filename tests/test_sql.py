@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from streaming_jobs import csvtext
-from streaming_jobs.__main__ import app
+from streaming_jobs.commands import app
 from streaming_jobs.errors import DamagedState, UsageError
 from streaming_jobs.operations import sql
 from tests.conftest import ROOT

@@ -20,7 +20,7 @@ import pytest
 from deltalake import write_deltalake
 
 from streaming_jobs import locks, settings, stop
-from streaming_jobs.__main__ import main
+from streaming_jobs.commands import main
 from tests.conftest import ORDERS, ROOT, call
 
 PAGE = ROOT / "docs" / "user-errors.md"
