@@ -51,7 +51,7 @@ from streaming_jobs.contract import Contract, Redelivery
 from streaming_jobs.errors import DamagedState, UsageError
 from streaming_jobs.failpoints import hit
 from streaming_jobs.landing import Comparison, Entry
-from streaming_jobs.ledger import FileRow, FileState, Status
+from streaming_jobs.ledger import LOADED, FileRow, FileState, Status
 from streaming_jobs.probe import Facts, Refusal
 from streaming_jobs.run import Clock, Healed, Run, record, require_rows
 from streaming_jobs.tables import Txn
@@ -564,7 +564,7 @@ def _decide_rows(run: Run, contract: Contract, rows: list[FileRow]) -> None:
 def _note(ingest: _Ingest, rows: Iterable[FileRow]) -> None:
     for row in rows:
         known = ingest.states.get(row.path)
-        loads = row.status in (Status.INGESTED, Status.REPEAT)
+        loads = row.status in LOADED
         if loads and row.sha256:
             ingest.twins.setdefault(row.sha256, row.path)
         ingest.states[row.path] = FileState(row, row if loads else known.loaded if known else None)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from streaming_jobs.contract import Landing
 from streaming_jobs.errors import UsageError
-from streaming_jobs.ledger import ARCHIVED, VANISHED, FileState, Status
+from streaming_jobs.ledger import ARCHIVED, LOADED, VANISHED, FileState, Status
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOLDER = "a folder, not a file; what is in it is listed by itself"
@@ -123,7 +123,7 @@ def compare(
                 refused.append(entry)
         elif state is None or _is_open(entry, state, contract_changed_at):
             (changed if state and state.loaded else new).append(entry)
-        elif state.status in (Status.INGESTED, Status.REPEAT):
+        elif state.status in LOADED:
             ingested.append(entry)
     present = {e.path for e in claimed}
     gone = (p for p in states if p not in present)
@@ -155,7 +155,7 @@ def _is_open(entry: Entry, state: FileState, contract_changed_at: datetime | Non
         return True
     if state.status in (Status.REJECTED, Status.HELD):
         return contract_changed_at is not None and contract_changed_at > state.decided_at
-    return state.status not in (Status.INGESTED, Status.REPEAT) or state.sha256 is None
+    return state.status not in LOADED or state.sha256 is None
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[Entry]:

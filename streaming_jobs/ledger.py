@@ -52,6 +52,10 @@ class Status(StrEnum):
     MISSING = "missing"  # known, and gone from landing or no longer claimed; its rows, if any, stay
 
 
+LOADED = (Status.INGESTED, Status.REPEAT)
+"""After these Bronze holds rows of the file: a repeat carries the rows of the content it repeats, so one row tells."""
+
+
 @dataclass(frozen=True)
 class FileRow:
     """One decision. modified_at, decided_at: UTC. sha256 None: what was read is not certain, read again."""
@@ -204,39 +208,29 @@ _held: dict[tuple[Path, str], tuple[snapshots.Commit, Known]] = {}
 def _known(table: Path, dataset: str) -> Known:
     """Of most rows only a few columns become values of Python: every file has an intent, and a decision for each of its deliveries."""
     batches = _execute({"files": table}, f"SELECT * FROM files WHERE dataset = {text(dataset)}")
-    last_id, last_decided_id, last_loaded_id = 0, -1, -1
-    intents: list[tuple[int, _At]] = []  # with the ingest that each announced
+    last_loaded_id = -1
+    announced: dict[int, list[_At]] = {}  # by ingest: its intents
     newest: dict[tuple[str, bool], tuple[_Rank, _At]] = {}  # of a path: the last decision that left rows in Bronze, and the last other one
     for number, batch in enumerate(batches):
         columns = (batch.column(name).to_pylist() for name in ("path", "status", "reason", "ingest_id", "rows"))
         for at, (path, status, reason, ingest_id, rows) in enumerate(zip(*columns, strict=True)):
-            last_id = max(last_id, ingest_id)
             if status == Status.READING:
-                intents.append((ingest_id, (number, at)))
+                announced.setdefault(ingest_id, []).append((number, at))
                 continue
-            last_decided_id = max(last_decided_id, ingest_id)
-            if status == Status.INGESTED and rows and reason != ARCHIVED:
+            if _put_rows(status, rows, reason):
                 last_loaded_id = max(last_loaded_id, ingest_id)
-            rank, kind = _rank(ingest_id, reason), (path, status in _LOADED)
+            rank, kind = _rank(ingest_id, reason), (path, status in LOADED)
             if kind not in newest or newest[kind][0] < rank:
                 newest[kind] = rank, (number, at)
-    open_intents = [at for ingest_id, at in intents if ingest_id == last_id > last_decided_id]
-    states: dict[str, FileState] = {}
-    for row in sorted(_picked(batches, [at for _, at in newest.values()]), key=lambda row: (row.path, _rank(row.ingest_id, row.reason))):
-        # A decision that left no rows says nothing of those that an earlier one left.
-        before = states.get(row.path)
-        loaded = row if row.status in _LOADED else before.loaded if before else None
-        states[row.path] = FileState(row, loaded)
-    return Known(states, last_id, last_loaded_id, tuple(sorted(_picked(batches, open_intents), key=lambda row: row.path)))
+    telling = [at for _, at in newest.values()] + announced.get(max(announced, default=0), [])
+    told = sorted(_picked(batches, telling), key=lambda row: (row.path, _rank(row.ingest_id, row.reason)))
+    return _after(Known(last_loaded_id=last_loaded_id), told)
 
 
 _At = tuple[int, int]
 """Batch, and row in it."""
 
 _Rank = tuple[int, bool]
-
-# A repeat carries the rows of the content it repeats, so one row tells what Bronze holds.
-_LOADED = (Status.INGESTED, Status.REPEAT)
 
 
 def _rank(ingest_id: int, reason: str | None) -> _Rank:
@@ -248,6 +242,11 @@ def _rank(ingest_id: int, reason: str | None) -> _Rank:
     return ingest_id, reason == ACCEPTED
 
 
+def _put_rows(status: str, rows: int | None, reason: str | None) -> bool:
+    """True when the ingest of a decision committed to Bronze."""
+    return status == Status.INGESTED and bool(rows) and reason != ARCHIVED
+
+
 def _picked(batches: Sequence[arrow.RecordBatch], places: Sequence[_At]) -> tuple[FileRow, ...]:
     wanted: dict[int, list[int]] = {}
     for number, at in places:
@@ -257,7 +256,6 @@ def _picked(batches: Sequence[arrow.RecordBatch], places: Sequence[_At]) -> tupl
 
 def _after(known: Known, rows: Sequence[FileRow]) -> Known:
     """What `known` says after these rows of its dataset, in a ledger that is not read again for them."""
-    rows = [replace(r, header=r.header or ()) for r in rows]  # as it is stored
     states = dict(known.states)
     last_id = max([known.last_ingest_id, *(r.ingest_id for r in rows)])
     newest = [r for r in rows if r.ingest_id == last_id]
@@ -272,10 +270,10 @@ def _after(known: Known, rows: Sequence[FileRow]) -> Known:
         last, loaded = state.last, state.loaded
         if _rank(row.ingest_id, row.reason) >= _rank(last.ingest_id, last.reason):
             last = row
-        if row.status in _LOADED and (loaded is None or row.ingest_id >= loaded.ingest_id):
+        if row.status in LOADED and (loaded is None or row.ingest_id >= loaded.ingest_id):
             loaded = row
         states[row.path] = FileState(last, loaded)
-    loads = [r.ingest_id for r in rows if r.status is Status.INGESTED and r.rows and r.reason != ARCHIVED]
+    loads = [r.ingest_id for r in rows if _put_rows(r.status, r.rows, r.reason)]
     return Known(states, last_id, max([known.last_loaded_id, *loads]), tuple(sorted(intents, key=lambda r: r.path)))
 
 
@@ -308,7 +306,8 @@ def append_files(settings: Settings, rows: Sequence[FileRow], txn: tuple[str, in
     after = snapshots.commit(table)
     if before and after and after[0] == before[0] + 1:  # nobody else has written meanwhile, and files were not joined
         for dataset, known in held.items():
-            _held[table, dataset] = (after, _after(known, [r for r in rows if r.dataset == dataset]))
+            appended = [replace(r, header=r.header or ()) for r in rows if r.dataset == dataset]  # as it is stored
+            _held[table, dataset] = (after, _after(known, appended))
 
 
 def append_runs(settings: Settings, rows: Sequence[RunRow], txn: tuple[str, int] | None) -> None:

@@ -32,7 +32,7 @@ from streaming_jobs import (
 from streaming_jobs.contract import Contract, Gold, Redelivery
 from streaming_jobs.errors import DamagedState, UsageError
 from streaming_jobs.grid import Rows
-from streaming_jobs.ledger import FileRow, FileState, Status
+from streaming_jobs.ledger import LOADED, FileRow, FileState
 from streaming_jobs.probe import Facts
 from streaming_jobs.rules import versions
 from streaming_jobs.settings import Settings
@@ -206,7 +206,7 @@ def _as_read(contract: Contract, settings: Settings, states: Mapping[str, FileSt
     folder = settings.landing(contract.landing.folder)
     landing.require_folder(folder)
     there = landing.compare(landing.list_folder(folder), states, contract.landing).ingested
-    paths = [e.path for e in there if states[e.path].status in (Status.INGESTED, Status.REPEAT)]
+    paths = [e.path for e in there if states[e.path].status in LOADED]
     probed = probe.probe_all(folder, paths, contract.landing, contract.bronze.columns, settings.probe_threads)
     facts = (found for found in probed if isinstance(found, Facts))
     return [f for f in facts if (loaded := states[f.path].loaded) and loaded.sha256 == f.sha256]

@@ -45,7 +45,7 @@ def test_general_options_are_taken_wherever_they_stand(given: list[str], underst
 
 def test_garbage_is_looked_for_while_a_command_works_and_not_once_it_is_over() -> None:
     code = (
-        "import atexit, gc, sys\n"
+        "import atexit, gc\n"
         "from streaming_jobs import __main__, commands\n"
         "atexit.register(lambda: print('after', gc.isenabled()))\n"  # called last, being registered first
         "commands.main = lambda: print('within', gc.isenabled())\n"
