@@ -145,13 +145,18 @@ def _work(
     busy = {p.dataset for p in work if p.reasons}
     wanted = [c for c in contracts if c.dataset in busy]
     unseen = {(layer, dataset) for layer, dataset, _ in failed}
-    files = {p.dataset: len(p.files.candidates) for p in work if p.layer == "bronze"}
-    against = sum(pending.set_against(c, files.get(c.dataset, 1), run.settings) for c in wanted)
-    small = not unseen and pending.is_small(work, against, run.settings)
+    # What cannot be looked at cannot be measured either.
+    small = not unseen and _is_small(work, wanted, run.settings)
     with session.opened(run.settings, descriptors, small=small) as spark:
         if {"bronze", "silver"} <= set(layers):
             session.prepare(spark, run.settings, practice(wanted[0], layers, run.settings) if small else [])
         return [*failed, *_each({layer: start[layer] for layer in layers}, wanted, spark, run, entered, unseen)]
+
+
+def _is_small(work: Sequence[Pending], contracts: Sequence[Contract], settings: Settings) -> bool:
+    files = {p.dataset: len(p.files.candidates) for p in work if p.layer == "bronze"}
+    against = sum(pending.set_against(c, files.get(c.dataset, 1), settings) for c in contracts)
+    return pending.is_small(work, against, settings)
 
 
 def starts() -> dict[str, Step]:

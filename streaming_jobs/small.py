@@ -163,8 +163,7 @@ def merge(changes: pa.Table, table: Path, keys: Sequence[str], places: Mapping[s
     old, new = ({name: f"{side}.{ledger.quoted(name)}" for name in schema.names} for side in ("old", "new"))
     values = {ledger.quoted(name): value for name, value in new.items()}
     (
-        DeltaTable(str(table))
-        .merge(
+        found.merge(
             changes.cast(schema.append(pa.field("_put", pa.bool_()))),
             " AND ".join([*(f"{old[key]} = {new[key]}" for key in keys), *_pruned(places, "old.")]),
             source_alias="new",
@@ -177,6 +176,7 @@ def merge(changes: pa.Table, table: Path, keys: Sequence[str], places: Mapping[s
         .when_not_matched_insert(values, "new._put")
         .execute()
     )
+    snapshots.committed(table, found)
     checksums.write(table)
     return True
 
@@ -215,10 +215,9 @@ def _frame(spark: SparkSession, rows: pa.Table, schema: StructType) -> DataFrame
 
 
 def columns(table: Path) -> dict[str, pa.DataType]:
-    """Names and types, for another thread than that of the work; none where there is no table."""
-    if not DeltaTable.is_deltatable(str(table)):
-        return {}
-    return {f.name: f.type for f in pa.schema(DeltaTable(str(table)).schema().to_arrow())}
+    """Names and types; none where there is no table."""
+    found = snapshots.newest(table)
+    return {f.name: f.type for f in pa.schema(found.schema().to_arrow())} if found else {}
 
 
 def blank(spark: SparkSession, columns: Mapping[str, pa.DataType]) -> DataFrame:
@@ -349,7 +348,9 @@ def _overwrite(rows: pa.Table, table: Path, part: Part | None = None, named: Com
 
 def _write(rows: pa.Table, table: Path, **how: Any) -> None:
     """how: as delta-rs takes it."""
-    write_deltalake(str(table), rows, writer_properties=compaction.writer(rows.schema), **how)
+    found = snapshots.existing(table)
+    write_deltalake(found, rows, writer_properties=compaction.writer(rows.schema), **how)
+    snapshots.committed(table, found)
     checksums.write(table)
 
 

@@ -27,7 +27,7 @@ _opening: dict[Path, Lock] = {}
 
 
 def newest(table: Path) -> DeltaTable | None:
-    """The newest version of a table, to be read only; None: there is no table."""
+    """The newest version of a table; None: there is no table. Who commits through it says so with `committed`."""
     with _opening.setdefault(table, Lock()):
         held = _opened.get(table)
         if held and _is_newest(table, held[0]):
@@ -59,6 +59,13 @@ def opened_ahead(tables: Iterable[Path]) -> Iterator[None]:
         yield
     finally:
         beside.join()
+
+
+def committed(table: Path, found: DeltaTable) -> None:
+    """What is held of a table has made the newest commit itself, and need not read the log for it."""
+    commit = _commit(table, found.version())
+    if commit:
+        _opened[table] = (commit, found)
 
 
 def let_go(table: Path) -> None:
