@@ -134,13 +134,16 @@ def create(spark: SparkSession, contract: Contract, run: Run) -> None:
 
 def _take_in(spark: SparkSession, ingest: _Ingest) -> None:
     contract, run = ingest.contract, ingest.run
-    names = streams.read_file_names(spark, ingest.folder, landing.name_filter(contract.landing), run.settings.max_files_per_batch)
+    awaited = [entry.path for entry in ingest.compare(landing.list_folder(ingest.folder)).candidates]
+    claimed = landing.name_filter(contract.landing)
+    names = streams.read_file_names(spark, ingest.folder, claimed, run.settings.max_files_per_batch, awaited)
     checkpoint = run.settings.checkpoint("bronze", contract.dataset)
     _heal(checkpoint, ingest)
     streams.run_available(names, _discovered(ingest, checkpoint), checkpoint, run.stop)
     hit("bronze.streamed")
     _sweep(spark, ingest)
-    _archive(ingest)
+    if run.settings.archive_ingested:
+        _archive(ingest)
 
 
 def _heal(checkpoint: Path, ingest: _Ingest) -> None:
