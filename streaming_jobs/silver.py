@@ -37,6 +37,7 @@ from streaming_jobs.tables import Txn
 
 _FEW_ROWS = 200_000  # up to here one output file is as fast as several
 _FEW_BYTES = 8 << 20  # of Bronze; what more of it holds is rarely as few rows as fit into memory
+_SPREAD = 16  # partitions: each task has some of so many
 _MAX_PARTITIONS = 1000  # more than that: a range, or no list at all
 _IDENTITY = ("_file", "_file_modified_at", "_row")  # of a row in quarantine
 OF_THE_DAY = ("contract_version", "quarantined_at")  # of the day it was refused, not of the row
@@ -199,9 +200,15 @@ def recompute(spark: SparkSession, contract: Contract, run: Run, version: int, *
     silver, quarantine = settings.table(contract.silver_table), settings.table(contract.quarantine_table)
     judged = judge(tables.read(spark, settings.table(contract.bronze_table), version), contract)
     keys = F.struct(*map(sqltext.quoted, contract.silver.keys))
-    counts = judged.agg(F.count(F.lit(1)), F.count_if(is_refused()), F.count_distinct(F.when(~is_refused(), keys))).first()
+    place = F.struct(F.lit(0), *map(sqltext.quoted, contract.silver.partitioned_by))
+    counts = judged.agg(
+        F.count(F.lit(1)),
+        F.count_if(is_refused()),
+        F.count_distinct(F.when(~is_refused(), keys)),
+        F.approx_count_distinct(F.when(~is_refused(), place)),
+    ).first()
     assert counts is not None  # an aggregate without groups is one row
-    rows, refused, accepted = counts
+    rows, refused, accepted, partitions = counts
     if not run.accept_quality:
         _require_share(judged, refused, rows, contract)
     if guarded:
@@ -213,7 +220,7 @@ def recompute(spark: SparkSession, contract: Contract, run: Run, version: int, *
     winners, rejected = _both(judged, contract)
     tables.overwrite(rejected, quarantine)
     hit("silver.quarantined")
-    tables.overwrite(winners, silver, partitioned_by=contract.silver.partitioned_by)
+    tables.overwrite(_together(winners, accepted, partitions, contract), silver, partitioned_by=contract.silver.partitioned_by)
     hit("silver.merged")
     meaning.keep(contract, silver)
     hit("silver.meant")
@@ -448,7 +455,7 @@ def _write_silver(came: Held, went: Held | None, seen: Measure, contract: Contra
         if counts.get(versions.UPDATE) or counts.get(versions.DELETE):
             _merge(changes, [counts[v] for v in (versions.UPDATE, versions.DELETE) if v in counts], contract, run, txn, few=few)
         elif inserts := counts.get(versions.INSERT):
-            _insert(changes.select("_new.*"), inserts.keys, table, txn)
+            _insert(changes.select("_new.*"), inserts.keys, seen, contract, run, txn)
     finally:
         decided.release()
         if settled is not None:
@@ -462,7 +469,7 @@ def _fill(arrived: DataFrame, seen: Measure, places: Mapping[str, Collection[Any
     """Append the newest row of each key where Silver holds nothing yet, so that there is nothing to decide."""
     table = run.settings.table(contract.silver_table)
     rows = _newest(arrived, contract).select(*versions.stored(contract))
-    tables.append(rows.coalesce(1) if seen.valid <= _FEW_ROWS else rows, table, txn)
+    tables.append(_together(rows, seen.valid, _spread(seen), contract), table, txn)
     accepted = tables.rows(table, places)
     return _Tally(accepted, seen.valid - accepted, 0)
 
@@ -502,12 +509,26 @@ def _put(decided: Decided, table: Path, contract: Contract, txn: Txn) -> bool:
     return small.merge(pa.concat_tables([rows.cast(schema) for rows in changes]), table, contract.silver.keys, places, txn)
 
 
-def _insert(rows: DataFrame, count: int, table: Path, txn: Txn) -> None:
+def _insert(rows: DataFrame, count: int, seen: Measure, contract: Contract, run: Run, txn: Txn) -> None:
     """Append rows with new keys."""
+    table = run.settings.table(contract.silver_table)
     if count <= small.MAX_ROWS:
         small.append(rows.toArrow(), table, txn)
     else:
-        tables.append(rows.coalesce(1) if count <= _FEW_ROWS else rows, table, txn)
+        tables.append(_together(rows, count, _spread(seen), contract), table, txn)
+
+
+def _together(rows: DataFrame, count: int, partitions: int, contract: Contract) -> DataFrame:
+    """Rows to be written. Where they lie in many partitions one task writes each, so that it has one file and not one from every task;
+    with few partitions most tasks would have nothing to do."""
+    if count <= _FEW_ROWS:
+        return rows.coalesce(1)
+    return rows.repartition(*map(sqltext.quoted, contract.silver.partitioned_by)) if partitions >= _SPREAD else rows
+
+
+def _spread(seen: Measure) -> int:
+    """In how many partitions rows lie at least, as far as it was looked at."""
+    return max(map(len, seen.partitions.values()), default=0)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import shutil
 import pytest
 from deltalake import DeltaTable
 
-from streaming_jobs import small, verify
+from streaming_jobs import silver, small, snapshots, verify
 from streaming_jobs.increment import practice
 from streaming_jobs.ledger import FileRow, RunRow
 from streaming_jobs.operations import files
-from tests.conftest import BY_STATE, HEADER, ORDERS, Home, assert_rows, jobs
+from tests.conftest import BY_STATE, HEADER, ORDERS, Home, assert_rows, assert_same, hold_nothing, jobs
 
 SILVER = "id string, state string, at string, amount string, _file string, _row bigint"
 BRONZE = "id string, state string, at string, amount string, _file string, _row bigint"
@@ -209,6 +209,25 @@ def test_an_empty_string_as_a_partition_is_null_and_its_key_is_found_again(home:
     assert_rows(home.table("gold/by_state"), [(None, 1, "3.00"), ("open", 1, "2.00")], BY_STATE)
     (contract,) = home.contracts()
     assert verify.of_silver(home.spark, contract, home.settings, 20).findings == ()
+
+
+@pytest.mark.slow
+def test_many_rows_in_many_partitions_are_one_file_for_each(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold_nothing(monkeypatch)
+    monkeypatch.setattr(silver, "_FEW_ROWS", 0)
+    day = "{name: day, logicalType: date, required: true, partitioned: true, partitionKeyPosition: 1, transformLogic: to_date(at)}"
+    at = "      - {name: at, logicalType: timestamp}\n"
+    placed = ORDERS.replace("value: [at]}", "value: [at]}, {property: mergeWindow, value: 1 days}").replace(at, f"{at}      - {day}\n")
+    home.contract(placed)
+    for month in (1, 2):  # into an empty table, and beside rows that are there
+        days = range(1, silver._SPREAD + 1)
+        home.land(f"{month}.csv", *(f"{month}-{d}-{n},open,2026-{month:02}-{d:02},1.00" for d in days for n in range(8)))
+        home.ok("bronze", "silver")
+        assert len(snapshots.existing(home.settings.table("silver/orders")).file_uris()) == month * silver._SPREAD
+    held = home.table("silver/orders")
+    home.redo(silver.rebuild)
+    assert_same(home.table("silver/orders"), held)
+    assert len(snapshots.existing(home.settings.table("silver/orders")).file_uris()) == 2 * silver._SPREAD
 
 
 def test_rows_of_a_packed_file_are_not_held_in_memory_however_small_it_is(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
