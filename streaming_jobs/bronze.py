@@ -133,17 +133,26 @@ def create(spark: SparkSession, contract: Contract, run: Run) -> None:
 
 
 def _take_in(spark: SparkSession, ingest: _Ingest) -> None:
-    contract, run = ingest.contract, ingest.run
-    awaited = [entry.path for entry in ingest.compare(landing.list_folder(ingest.folder)).candidates]
-    claimed = landing.name_filter(contract.landing)
-    names = streams.read_file_names(spark, ingest.folder, claimed, run.settings.max_files_per_batch, awaited)
-    checkpoint = run.settings.checkpoint("bronze", contract.dataset)
+    checkpoint = ingest.run.settings.checkpoint("bronze", ingest.contract.dataset)
     _heal(checkpoint, ingest)
-    streams.run_available(names, _discovered(ingest, checkpoint), checkpoint, run.stop)
+    _stream(spark, ingest, checkpoint)
     hit("bronze.streamed")
     _sweep(spark, ingest)
-    if run.settings.archive_ingested:
+    if ingest.run.settings.archive_ingested:
         _archive(ingest)
+
+
+def _stream(spark: SparkSession, ingest: _Ingest, checkpoint: Path) -> None:
+    """Take in what the stream finds. What lies in the folder and is not awaited is known, so of few awaited files it lists these only."""
+    awaited = [entry.path for entry in ingest.compare(landing.list_folder(ingest.folder)).candidates]
+    if not awaited and checkpoint.exists() and checkpoints.unfinished(checkpoint) is None:
+        return
+    few = streams.exactly(ingest.folder, awaited)
+    if few:
+        checkpoints.begin_anew(checkpoint)
+    claimed = landing.name_filter(ingest.contract.landing)
+    names = streams.read_file_names(spark, few or streams.everything(ingest.folder), claimed, ingest.run.settings.max_files_per_batch)
+    streams.run_available(names, _discovered(ingest, checkpoint), checkpoint, ingest.run.stop)
 
 
 def _heal(checkpoint: Path, ingest: _Ingest) -> None:
