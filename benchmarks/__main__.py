@@ -3,8 +3,9 @@
     python -m benchmarks [WORK]... [--turns N] [--days 30,300,3000] [--scratch FOLDER] [--only NAME,...] [--limit MINUTES] [--small]
     python -m benchmarks page
 
-Works: first, day, correction, idle, many, big, latency; all of them, and the page, when none is named. The results of a work are written
-when it ends. With --scratch, files and prepared histories stay for the next call; remove the folder when a contestant has changed.
+Works: first, day, history, correction, idle, many, big, latency; all of them, and the page, when none is named. The results of a
+work are written when it ends. With --scratch, files and prepared histories stay for the next call; remove the folder when a contestant
+has changed.
 --small tries everything with few rows, and prints the tables instead of writing them to the results.
 """
 
@@ -29,8 +30,8 @@ from benchmarks.works import Setting, Sizes
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = "page"
 WORKS: dict[str, Callable[[Setting], Result]] = {
-    "first": works.first, "day": works.day, "correction": works.correction, "idle": works.idle, "many": works.many, "big": works.big,
-    "latency": works.latency,
+    "first": works.first, "day": works.day, "history": works.history, "correction": works.correction, "idle": works.idle,
+    "many": works.many, "big": works.big, "latency": works.latency,
 }  # fmt: skip
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

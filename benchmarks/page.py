@@ -13,8 +13,8 @@ from benchmarks.records import Record, Result, ratio, spread
 
 BEGIN, END = "<!-- results: written by `python -m benchmarks page` -->", "<!-- end of results -->"
 TITLES = {
-    "first": "First load", "day": "One new day", "correction": "A corrected day", "idle": "Nothing to do", "many": "Very many small files",
-    "big": "One big file", "latency": "Left running",
+    "first": "First load", "day": "One new day", "history": "One new day, ours alone", "correction": "A corrected day",
+    "idle": "Nothing to do", "many": "Very many small files", "big": "One big file", "latency": "Left running",
 }  # fmt: skip
 """Works in the order of the page."""
 VERDICTS = {True: "met", False: "**not met**", None: "not measured"}

@@ -24,7 +24,7 @@ from benchmarks.contestants import HEAP, OURS, Contestant
 from benchmarks.deliveries import ROOT
 from benchmarks.measure import Stopped, Taken, TooLong
 from benchmarks.race import Entry, Say, execute, race
-from benchmarks.records import Record, Result, result
+from benchmarks.records import Record, Result, ratio, result
 from streaming_jobs import ledger
 
 SMALL_HEAP = "4g"
@@ -94,6 +94,21 @@ def day(setting: Setting) -> Result:
     for days in sorted({min(sizes.days), max(sizes.days)}):
         entries += _floors(setting, days)
     return result("day", _history_given(sizes), [*setting.race(entries, 5), *missing], {})
+
+
+def history(setting: Setting) -> Result:
+    """Our new day alone, with one history right after the other: with peers between them they are minutes apart, and a machine changes."""
+    entries = []
+    for days in setting.sizes.days:
+        kept = _prepared(setting, contestants.ours(), days)
+        assert isinstance(kept, Path), "ours has no limit"
+        entries.append(Entry(contestants.ours(), f"{days} days", partial(_turn, kept, _new(setting, days)), "no"))
+    records = setting.race(entries, 9)
+    base, figures = records[0], {}
+    for record in records[1:]:
+        found = ratio(record, base)
+        figures |= {f"{record.case}, times {base.case}": found.median} if found else {}
+    return result("history", _history_given(setting.sizes), records, figures)
 
 
 def correction(setting: Setting) -> Result:
