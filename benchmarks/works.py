@@ -98,11 +98,7 @@ def day(setting: Setting) -> Result:
 
 def history(setting: Setting) -> Result:
     """Our new day alone, with one history right after the other: with peers between them they are minutes apart, and a machine changes."""
-    entries = []
-    for days in setting.sizes.days:
-        kept = _prepared(setting, contestants.ours(), days)
-        assert isinstance(kept, Path), "ours has no limit"
-        entries.append(Entry(contestants.ours(), f"{days} days", partial(_turn, kept, _new(setting, days)), "no"))
+    entries = _our_new_days(setting, lambda days: f"{days} days")
     records = setting.race(entries, 9)
     base, figures = records[0], {}
     for record in records[1:]:
@@ -115,10 +111,7 @@ def correction(setting: Setting) -> Result:
     """A corrected day in the middle of a history; beside it, in the same turns, what a new day costs us."""
     sizes = setting.sizes
     entries, missing = _histories(setting, lambda days: _corrected(setting, days), "may")
-    for days in sizes.days:
-        kept = _prepared(setting, contestants.ours(), days)
-        if isinstance(kept, Path):
-            entries.append(Entry(contestants.ours(), new_day_case(days), partial(_turn, kept, _new(setting, days))))
+    entries += _our_new_days(setting, new_day_case)
     return result("correction", _history_given(sizes), [*setting.race(entries, 5), *missing], {})
 
 
@@ -210,6 +203,16 @@ def _warm(setting: Setting, files: Path, turns: int) -> list[Record]:
     took = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line.startswith("{")]
     said = {"bronze": contestants.ours("bronze"), "csv_to_parquet": contestants.floor("csv_to_parquet")}
     return [Record(of.name, of.sentence, WARM, tuple(Taken(t[key]) for t in took)) for key, of in said.items()]
+
+
+def _our_new_days(setting: Setting, case: Callable[[int], str]) -> list[Entry]:
+    """Ours with a new day on every length of history. case: how it is called."""
+    kept = {days: _prepared(setting, contestants.ours(), days) for days in setting.sizes.days}
+    return [
+        Entry(contestants.ours(), case(days), partial(_turn, home, _new(setting, days)))
+        for days, home in kept.items()
+        if isinstance(home, Path)
+    ]
 
 
 def _histories(setting: Setting, landing: Callable[[int], Path | None], compared: str = "must") -> tuple[list[Entry], list[Record]]:

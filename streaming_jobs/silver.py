@@ -519,8 +519,10 @@ def _insert(rows: DataFrame, count: int, seen: Measure, contract: Contract, run:
 
 
 def _together(rows: DataFrame, count: int, partitions: int, contract: Contract) -> DataFrame:
-    """Rows to be written. Where they lie in many partitions one task writes each, so that it has one file and not one from every task;
-    with few partitions most tasks would have nothing to do."""
+    """Rows to be written, those of a partition by one task where there are many partitions.
+
+    Otherwise each has a file from every task. With few partitions most tasks would have nothing to do.
+    """
     if count <= _FEW_ROWS:
         return rows.coalesce(1)
     return rows.repartition(*map(sqltext.quoted, contract.silver.partitioned_by)) if partitions >= _SPREAD else rows

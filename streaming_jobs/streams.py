@@ -63,7 +63,7 @@ def exactly(folder: Path, paths: Collection[str]) -> str | None:
     pattern is taken apart into its paths, and any other would be compared with all that lies in the folder.
     """
     each = [f"{folder.name}/{path}" for path in paths]
-    plain = folder.name and not any(c in _SPECIAL or c == "," for path in each for c in path)
+    plain = folder.name and {*_SPECIAL, ","}.isdisjoint("".join(each))
     return f"{escape(str(folder.parent))}/{{{','.join(each)}}}" if plain and 0 < len(each) <= _NAMED_FILES else None
 
 
