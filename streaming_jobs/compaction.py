@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import ColumnProperties, DeltaTable, WriterProperties
 
-from streaming_jobs import checksums, snapshots
+from streaming_jobs import commits, snapshots
 
 JOINED_BYTES = 16 << 20  # a file of this size is not written again; and a MERGE writes the files anew that it finds a key in
 _EXACT_DIGITS = 15  # of a decimal that survives as a floating-point number, which delta-rs makes of it in statistics
@@ -29,8 +29,8 @@ def join(table: Path, at_least: int) -> None:
     places = Counter(zip(*partitions, strict=True)) if partitions else Counter({(): files.num_rows})
     if max(places.values(), default=0) >= at_least:
         schema = pa.schema(found.schema().to_arrow())
-        DeltaTable(str(table)).optimize.compact(target_size=JOINED_BYTES, writer_properties=writer(schema))
-        checksums.write(table)
+        with commits.to(table) as held:
+            held.optimize.compact(target_size=JOINED_BYTES, writer_properties=writer(schema))
 
 
 def let_go(table: Path, keep_days: int) -> list[str]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from deltalake import DeltaTable
-
-from streaming_jobs import checksums, snapshots
+from streaming_jobs import commits, snapshots
 from streaming_jobs.contract import Contract, Gold
 
 KEY = "streaming_jobs.definition"
@@ -33,5 +31,5 @@ def forget(table: Path) -> None:
     """Let the table count as not built."""
     first = snapshots.existing(table).schema().fields[0]
     if first.metadata.get(KEY):
-        DeltaTable(str(table)).alter.set_column_metadata(first.name, {KEY: ""})
-        checksums.write(table)
+        with commits.to(table) as held:
+            held.alter.set_column_metadata(first.name, {KEY: ""})

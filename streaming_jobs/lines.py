@@ -25,7 +25,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
-from streaming_jobs import checksums, ledger, probe, reading, small, snapshots
+from streaming_jobs import commits, ledger, probe, reading, small, snapshots
 from streaming_jobs.contract import Contract
 from streaming_jobs.probe import Facts
 from streaming_jobs.tables import Txn
@@ -70,9 +70,8 @@ def write(folder: Path, table: Path, contract: Contract, files: Sequence[Facts],
 def commit(table: Path, written: Written, txn: Txn) -> None:
     """Make the rows part of the table, in one commit; skipped when `txn` is already in it."""
     if not small.has(table, txn):
-        held = snapshots.existing(table)
-        held.create_write_transaction(list(written.data), "append", held.schema(), commit_properties=small.named(txn))
-        checksums.write(table)
+        with commits.to(table) as held:
+            held.create_write_transaction(list(written.data), "append", held.schema(), commit_properties=small.named(txn))
 
 
 def discard(table: Path, data: Iterable[AddAction]) -> None:

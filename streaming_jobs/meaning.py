@@ -15,9 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from deltalake import DeltaTable
-
-from streaming_jobs import checksums, snapshots
+from streaming_jobs import commits, snapshots
 from streaming_jobs.contract import Contract, Redelivery, SilverColumn
 from streaming_jobs.errors import UsageError
 
@@ -80,8 +78,8 @@ def kept_in(table: Path) -> dict[str, Any] | None:
 def keep(contract: Contract, table: Path) -> None:
     """Write the contract's meaning into the table. After the rows: a crash in between has them made once more."""
     if kept_in(table) != of(contract):
-        DeltaTable(str(table)).alter.set_table_properties({PROPERTY: text(contract)}, raise_if_not_exists=False)
-        checksums.write(table)
+        with commits.to(table) as held:
+            held.alter.set_table_properties({PROPERTY: text(contract)}, raise_if_not_exists=False)
 
 
 def text(contract: Contract) -> str:

@@ -25,7 +25,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from streaming_jobs import checksums, compaction, ledger, snapshots
+from streaming_jobs import commits, compaction, ledger, snapshots
 from streaming_jobs.sqltext import quoted
 from streaming_jobs.tables import Txn
 
@@ -162,8 +162,8 @@ def merge(changes: pa.Table, table: Path, keys: Sequence[str], places: Mapping[s
         return True
     old, new = ({name: f"{side}.{ledger.quoted(name)}" for name in schema.names} for side in ("old", "new"))
     values = {ledger.quoted(name): value for name, value in new.items()}
-    (
-        found.merge(
+    with commits.to(table) as held:
+        merged = held.merge(
             changes.cast(schema.append(pa.field("_put", pa.bool_()))),
             " AND ".join([*(f"{old[key]} = {new[key]}" for key in keys), *_pruned(places, "old.")]),
             source_alias="new",
@@ -171,13 +171,7 @@ def merge(changes: pa.Table, table: Path, keys: Sequence[str], places: Mapping[s
             writer_properties=compaction.writer(schema),
             commit_properties=named(txn),
         )
-        .when_matched_delete("NOT new._put")
-        .when_matched_update(values)
-        .when_not_matched_insert(values, "new._put")
-        .execute()
-    )
-    snapshots.committed(table, found)
-    checksums.write(table)
+        merged.when_matched_delete("NOT new._put").when_matched_update(values).when_not_matched_insert(values, "new._put").execute()
     return True
 
 
@@ -348,10 +342,8 @@ def _overwrite(rows: pa.Table, table: Path, part: Part | None = None, named: Com
 
 def _write(rows: pa.Table, table: Path, **how: Any) -> None:
     """how: as delta-rs takes it."""
-    found = snapshots.existing(table)
-    write_deltalake(found, rows, writer_properties=compaction.writer(rows.schema), **how)
-    snapshots.committed(table, found)
-    checksums.write(table)
+    with commits.to(table) as held:
+        write_deltalake(held, rows, writer_properties=compaction.writer(rows.schema), **how)
 
 
 def has(table: Path, txn: Txn) -> bool:

@@ -27,7 +27,7 @@ _opening: dict[Path, Lock] = {}
 
 
 def newest(table: Path) -> DeltaTable | None:
-    """The newest version of a table; None: there is no table. Who commits through it says so with `committed`."""
+    """The newest version of a table; None: there is no table. To commit through it is for `commits.to`."""
     with _opening.setdefault(table, Lock()):
         held = _opened.get(table)
         if held and _is_newest(table, held[0]):

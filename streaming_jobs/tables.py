@@ -17,7 +17,7 @@ from deltalake import DeltaTable, Schema
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-from streaming_jobs import checksums, snapshots
+from streaming_jobs import checksums, commits, snapshots
 from streaming_jobs.sqltext import quoted
 
 _TXN_APP = "spark.databricks.delta.write.txnAppId"
@@ -86,8 +86,8 @@ def add_columns(spark: SparkSession, table: Path, columns: Sequence[tuple[str, s
 
 def commit_nothing(table: Path) -> None:
     """Make a version without changes, so that a stream can begin behind all changes there are."""
-    DeltaTable(str(table)).alter.set_table_properties({"streaming_jobs.changes_gone_until": str(version(table))}, raise_if_not_exists=False)
-    checksums.write(table)
+    with commits.to(table) as held:
+        held.alter.set_table_properties({"streaming_jobs.changes_gone_until": str(held.version())}, raise_if_not_exists=False)
 
 
 def exists(table: Path) -> bool:
