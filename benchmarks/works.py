@@ -207,11 +207,9 @@ def _warm(setting: Setting, files: Path, turns: int) -> list[Record]:
 
 def _our_new_days(setting: Setting, case: Callable[[int], str]) -> list[Entry]:
     """Ours with a new day on every length of history. case: how it is called."""
-    kept = {days: _prepared(setting, contestants.ours(), days) for days in setting.sizes.days}
     return [
-        Entry(contestants.ours(), case(days), partial(_turn, home, _new(setting, days)))
-        for days, home in kept.items()
-        if isinstance(home, Path)
+        Entry(contestants.ours(), case(days), partial(_turn, _our_history(setting, days), _new(setting, days)))
+        for days in setting.sizes.days
     ]
 
 
@@ -244,6 +242,12 @@ def _prepared(setting: Setting, contestant: Contestant, days: int) -> Path | str
         outcome.write_text(json.dumps({"note": said}), "utf-8")
     note = str(json.loads(outcome.read_text("utf-8"))["note"])
     return note or kept
+
+
+def _our_history(setting: Setting, days: int) -> Path:
+    kept = _prepared(setting, contestants.ours(), days)
+    assert isinstance(kept, Path), "ours has no limit"
+    return kept
 
 
 def _prepare(setting: Setting, contestant: Contestant, home: Path, files: Path, days: int) -> str:
@@ -305,8 +309,7 @@ def _corrected(setting: Setting, days: int) -> Path:
 
 def _floors(setting: Setting, days: int) -> list[Entry]:
     """A bare append and a bare MERGE of the typed rows of the new day into a copy of our Silver of so many days."""
-    kept = _prepared(setting, contestants.ours(), days)
-    assert isinstance(kept, Path)
+    kept = _our_history(setting, days)
     batch = setting.folder("floors", f"{days}") / "batch.parquet"
     home = _turn(kept, _new(setting, days))
     execute(contestants.ours(), home, setting.folder("logs"))
